@@ -1,0 +1,126 @@
+"""Events, not samples: when an alert starts, peaks and ends (docs/numerics.md, section 9)."""
+
+from edge_lstm.core.maths import clip, inline, jit, log10_64
+from edge_lstm.core.table import (
+    ACTIVE,
+    ALERT_START,
+    ALERTS,
+    BLAME,
+    CALM,
+    END,
+    EVENT_END,
+    EVENT_PEAK,
+    EVENT_REASON,
+    EVENT_START,
+    EVENT_STRENGTH,
+    EXPECTED,
+    GAP,
+    IN_ALERT,
+    LAST_OVER,
+    OBSERVED,
+    PEAK_TIME,
+    QUIET,
+    REASON,
+    SPREAD,
+    START,
+    START_END,
+    STRENGTH,
+    TIME,
+    Results,
+    Scratch,
+    State,
+)
+
+HOLD = 20.0  # calm samples before an alert is over
+HYSTERESIS = 1.0  # a tenth as improbable still counts as the same event
+
+
+@inline
+def level_of(period_s: float, budget_s: float) -> float:
+    """Return the strength that a sample reaches by chance once per budget."""
+    if period_s <= 0.0:
+        return 2.0
+    return clip(log10_64(budget_s / period_s), 2.0, 12.0)
+
+
+@inline
+def _take_peak(state: State, row: int, t: float, strength: float, reason: int, scratch: Scratch) -> None:
+    state.row[row, PEAK_TIME] = t
+    state.row[row, STRENGTH] = strength
+    state.row[row, REASON] = reason
+    for c in range(scratch.x.shape[0]):
+        state.peak[row, c, OBSERVED] = scratch.x[c]
+        state.peak[row, c, EXPECTED] = state.forecast[row, c, 0]
+        state.peak[row, c, SPREAD] = state.forecast[row, c, 1]
+        state.peak[row, c, BLAME] = scratch.blame[c]
+
+
+@inline
+def _report(state: State, row: int, end: float, results: Results, k: int) -> None:
+    """Copy the alert in progress into the results of sample ``k``."""
+    results.event[k, EVENT_START] = state.row[row, ALERT_START]
+    results.event[k, EVENT_PEAK] = state.row[row, PEAK_TIME]
+    results.event[k, EVENT_END] = end
+    results.event[k, EVENT_STRENGTH] = state.row[row, STRENGTH]
+    results.event[k, EVENT_REASON] = state.row[row, REASON]
+    for c in range(state.peak.shape[1]):
+        for i in range(4):
+            results.cause[k, c, i] = state.peak[row, c, i]
+
+
+@inline
+def _begin(state: State, row: int, start: float) -> None:
+    state.row[row, IN_ALERT] = 1.0
+    state.row[row, ALERT_START] = start
+    state.row[row, CALM] = 0.0
+    state.row[row, ALERTS] += 1.0
+
+
+@inline
+def cut(state: State, row: int, results: Results, k: int) -> int:
+    """End an alert that a forgotten past leaves hanging; return the phase."""
+    if state.row[row, IN_ALERT] == 0.0:
+        return QUIET
+    state.row[row, IN_ALERT] = 0.0
+    _report(state, row, state.row[row, TIME], results, k)
+    return END
+
+
+@inline
+def gap(state: State, row: int, t: float, strength: float, scratch: Scratch, results: Results, k: int) -> int:
+    """Report a gap as an alert that starts and ends with this sample; return the phase."""
+    _begin(state, row, state.row[row, TIME])
+    _take_peak(state, row, t, strength, GAP, scratch)
+    state.row[row, IN_ALERT] = 0.0
+    _report(state, row, t, results, k)
+    return START_END
+
+
+@jit
+def follow(
+    state: State, row: int, t: float, strength: float, reason: int,
+    level: float, scratch: Scratch, results: Results, k: int,
+) -> int:  # fmt: skip
+    """Advance the row's alert by one sample; return the phase."""
+    if state.row[row, IN_ALERT] == 0.0:
+        if strength < level:
+            return QUIET
+        _begin(state, row, t)
+        _take_peak(state, row, t, strength, reason, scratch)
+        state.row[row, LAST_OVER] = t
+        _report(state, row, t, results, k)
+        return START
+    if strength >= level - HYSTERESIS:
+        state.row[row, CALM] = 0.0
+        state.row[row, LAST_OVER] = t
+    else:
+        state.row[row, CALM] += 1.0
+    if strength > state.row[row, STRENGTH]:
+        _take_peak(state, row, t, strength, reason, scratch)
+    if state.row[row, CALM] < HOLD:
+        return ACTIVE
+    state.row[row, IN_ALERT] = 0.0
+    _report(state, row, state.row[row, LAST_OVER], results, k)
+    return END
+
+

@@ -1,0 +1,179 @@
+"""Every function that rounds, shared by all variants (docs/numerics.md, section 1).
+
+No libm, no fastmath, no reassociation: IEEE add, multiply, divide, square root and ``fma`` are exact by definition on
+every target, so these functions give the same bits on x86, Arm and CUDA, jitted or not. A product that meets a sum is
+always written with ``fma``, because the CUDA compiler would fuse it anyway and the CPU's would not.
+"""
+
+import ctypes
+import ctypes.util
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+_libm = ctypes.CDLL(ctypes.util.find_library("m"))
+_libm.fmaf.argtypes = [ctypes.c_float] * 3
+_libm.fmaf.restype = ctypes.c_float
+_libm.fma.argtypes = [ctypes.c_double] * 3
+_libm.fma.restype = ctypes.c_double
+
+jit = njit(cache=True, error_model="numpy", nogil=True)
+inline = njit(cache=True, error_model="numpy", nogil=True)
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401  both widths, Python and jitted
+    """Return ``a * b + c`` with one rounding, in the width of the arguments.
+
+    This body runs un-jitted only; jitted code gets the instruction, through the overload below.
+    """
+    if isinstance(a, np.float32):
+        return np.float32(_libm.fmaf(a, b, c))
+    return _libm.fma(a, b, c)
+
+
+@intrinsic
+def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
+    """Emit ``llvm.fma`` for three equal floats."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
+        kind = args[0].type
+        function = builder.module.declare_intrinsic(
+            "llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3)
+        )
+        return builder.call(function, args)
+
+    return a(a, a, a), codegen
+
+
+@overload(fma, strict=False)
+def _fma_overload(a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
+    if a in (types.float32, types.float64) and a == b == c:
+        return lambda a, b, c: _llvm_fma(a, b, c)
+    message = f"fma needs three floats of one width, got {a}, {b}, {c}"
+    raise TypeError(message)
+
+
+
+HALF = np.float32(0.5)
+EIGHT = np.float32(8.0)
+# Minimax fit of tanh(x) = x P(x^2) / Q(x^2) on [-8, 8]; largest error 3.9e-7 in float32.
+P0 = np.float32(0.9999993443489075)
+P1 = np.float32(0.12913639843463898)
+P2 = np.float32(0.0029388261027634144)
+P3 = np.float32(1.1310207810311113e-05)
+Q0 = np.float32(1.0)
+Q1 = np.float32(0.46246737241744995)
+Q2 = np.float32(0.02376382052898407)
+Q3 = np.float32(0.00023702824546489865)
+Q4 = np.float32(2.4238366336248873e-07)
+
+MAGIC32 = np.float32(12582912.0)  # 1.5 * 2**23: adding and subtracting it rounds to nearest even
+MAGIC64 = 6755399441055744.0  # 1.5 * 2**52
+LOG2E = 1.4426950408889634
+LN2_HI = 6.93147180369123816490e-01  # upper bits of ln 2, so that k * LN2_HI is exact
+LN2_LO = 1.90821492927058770002e-10
+SQRT2 = 1.4142135623730951
+LN10 = 2.302585092994046
+LOG10E = 0.4342944819032518
+E2, E3, E4, E5, E6 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720
+E7, E8, E9, E10, E11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800
+L3, L5, L7, L9, L11, L13, L15, L17 = (1 / n for n in range(3, 18, 2))
+
+
+@inline
+def clip(x: float, low: float, high: float) -> float:
+    """Return ``min(max(x, low), high)``; every argument finite and of one width."""
+    if x < low:
+        return low
+    if x > high:
+        return high
+    return x
+
+
+@inline
+def tanh32(x: np.float32) -> np.float32:
+    """Return tanh(x) in float32, largest error 3.9e-7, never above 1."""
+    x = clip(x, -EIGHT, EIGHT)
+    y = x * x
+    p = fma(fma(fma(P3, y, P2), y, P1), y, P0)
+    q = fma(fma(fma(fma(Q4, y, Q3), y, Q2), y, Q1), y, Q0)
+    return (x * p) / q
+
+
+@inline
+def sigmoid32(x: np.float32) -> np.float32:
+    """Return the logistic function in float32."""
+    return fma(HALF, tanh32(HALF * x), HALF)
+
+
+@inline
+def quantize(v: np.float32, k: np.float32) -> np.int32:
+    """Return ``v * k`` rounded to the nearest even integer; ``|v * k| < 2**22``."""
+    return np.int32(fma(v, k, MAGIC32) - MAGIC32)
+
+
+@inline
+def exp64(x: float) -> float:
+    """Return e**x for x clipped to [-700, 700]; relative error below 1e-14.
+
+    Range reduction by powers of two, then the Taylor series to 1/11!.
+    """
+    x = clip(x, -700.0, 700.0)
+    k = fma(x, LOG2E, MAGIC64) - MAGIC64
+    r = fma(-k, LN2_HI, x)
+    r = fma(-k, LN2_LO, r)
+    p = fma(fma(fma(fma(E11, r, E10), r, E9), r, E8), r, E7)
+    p = fma(fma(fma(fma(p, r, E6), r, E5), r, E4), r, E3)
+    p = fma(fma(fma(p, r, E2), r, 1.0), r, 1.0)
+    return math.ldexp(p, int(k))
+
+
+@inline
+def log64(x: float) -> float:
+    """Return ln(x) of a positive normal number; error below 1e-15 of the larger of 1 and the result.
+
+    ``ln m = 2 atanh((m - 1) / (m + 1))``, the series to the 17th power.
+    """
+    m, e = math.frexp(x)  # m in [0.5, 1)
+    m = 2.0 * m
+    e = e - 1
+    if m > SQRT2:
+        m = 0.5 * m
+        e = e + 1
+    s = (m - 1.0) / (m + 1.0)
+    y = s * s
+    p = fma(fma(fma(fma(L17, y, L15), y, L13), y, L11), y, L9)
+    p = fma(fma(fma(fma(p, y, L7), y, L5), y, L3), y, 1.0)
+    w = 2.0 * s
+    k = np.float64(e)
+    return fma(k, LN2_HI, fma(w, p, k * LN2_LO))
+
+
+@inline
+def log10_64(x: float) -> float:
+    """Return log10(x) of a positive normal number."""
+    return log64(x) * LOG10E
+
+
+@inline
+def asinh64(x: float) -> float:
+    """Return asinh(x)."""
+    a = abs(x)
+    v = log64(a + math.sqrt(fma(a, a, 1.0)))
+    if x < 0.0:
+        return -v
+    return v
+
+
+@inline
+def ewma(old: float, x: float, tau: float, n: float) -> float:
+    """Return the exponential mean with memory ``tau`` that is a plain mean for its first ``tau`` values.
+
+    Args:
+        n: number of values seen, ``x`` included.
+    """
+    return fma(max(1.0 / tau, 1.0 / n), x - old, old)

@@ -1,0 +1,101 @@
+"""From data units to network inputs and back (docs/numerics.md, sections 3.5 and 5)."""
+
+import numpy as np
+
+from edge_lstm.core.maths import asinh64, clip, exp64, fma, inline, jit
+from edge_lstm.core.table import (
+    ADAPTIVE,
+    DEVIATION,
+    LAST,
+    MEAN,
+    SEEN,
+    Scratch,
+    State,
+    Weights,
+)
+
+LIMIT = 1000.0  # a value further than this many scales from the mean can only be a fault of the wire
+MEMORY = 1000.0  # samples
+
+
+@inline
+def _running_scale(state: State, row: int) -> float:
+    """Return the scale of an adaptive row, never 0."""
+    mean = state.channel[row, 0, MEAN]
+    return max(max(state.channel[row, 0, DEVIATION], 1e-6 * abs(mean)), 1e-9)
+
+
+@inline
+def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
+    """Clamp ``scratch.x`` to what can be true of this stream; return whether anything changed."""
+    changed = False
+    for c in range(scratch.x.shape[0]):
+        x = scratch.x[c]
+        if weights.judge == ADAPTIVE:
+            y = clip(x, -1e15, 1e15)
+            if state.row[row, SEEN] > 0.0:
+                mean = state.channel[row, c, MEAN]
+                scale = _running_scale(state, row)
+                y = clip(y, fma(-LIMIT, scale, mean), fma(LIMIT, scale, mean))
+        else:
+            low = fma(-LIMIT, weights.scale[c], weights.mean[c])
+            high = fma(LIMIT, weights.scale[c], weights.mean[c])
+            y = clip(x, low, high)
+        if y != x:
+            changed = True
+            scratch.x[c] = y
+    return changed
+
+
+@inline
+def _inputs_fitted(weights: Weights, scratch: Scratch) -> None:
+    for c in range(scratch.x.shape[0]):
+        z = (scratch.x[c] - weights.mean[c]) / weights.scale[c]
+        scratch.u[c] = np.float32(clip(z, -1e6, 1e6))
+
+
+@inline
+def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
+    """Let the running mean and deviation take the sample, then look at it in their units."""
+    channel = state.channel
+    x = scratch.x[0]
+    n = state.row[row, SEEN]
+    if n == 1.0:
+        channel[row, 0, MEAN] = x
+        channel[row, 0, DEVIATION] = 0.0
+        channel[row, 0, LAST] = x
+    else:
+        w = max(1.0 / MEMORY, 1.0 / n)
+        gap = x - channel[row, 0, MEAN]
+        channel[row, 0, MEAN] = fma(w, gap, channel[row, 0, MEAN])
+        deviation = channel[row, 0, DEVIATION]
+        channel[row, 0, DEVIATION] = fma(w, abs(gap) - deviation, deviation)
+    scale = _running_scale(state, row)
+    scratch.u[0] = np.float32(asinh64((x - channel[row, 0, MEAN]) / scale))
+    step = 3.0 * (x - channel[row, 0, LAST])
+    scratch.u[1] = np.float32(0.5 * asinh64(step / scale))
+
+
+@jit
+def inputs(weights: Weights, state: State, row: int, scratch: Scratch) -> None:
+    """Fill ``scratch.u`` from ``scratch.x``; the row's normalizer learns the sample."""
+    if weights.judge == ADAPTIVE:
+        _inputs_adaptive(state, row, scratch)
+    else:
+        _inputs_fitted(weights, scratch)
+    for c in range(scratch.x.shape[0]):
+        state.channel[row, c, LAST] = scratch.x[c]
+
+
+@jit
+def forecast(weights: Weights, state: State, row: int, scratch: Scratch) -> None:
+    """Turn the head's outputs into the forecast of the next sample, in data units."""
+    channels = scratch.x.shape[0]
+    for c in range(channels):
+        if weights.judge == ADAPTIVE:
+            base, unit = scratch.x[c], _running_scale(state, row)
+        else:
+            base, unit = weights.mean[c], weights.scale[c]
+        log_spread = clip(np.float64(scratch.out[channels + c]), -7.0, 7.0)
+        state.forecast[row, c, 0] = fma(np.float64(scratch.out[c]), unit, base)
+        state.forecast[row, c, 1] = unit * exp64(log_spread)

@@ -1,0 +1,85 @@
+"""Every variant of the step equals the oracle, to the last bit."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_lstm.bundle import Bundle
+from edge_lstm.core.engine import Engine
+from edge_lstm.core.table import OUTCOMES, PHASES, QUALITIES, REASONS, Results
+from tests.bundles import hostile_stream, random_bundle, random_stream
+from tests.reference import Reference
+
+HOUR_S = 3600.0
+
+
+def assert_equal_to_oracle(bundle: Bundle, t: np.ndarray, x: np.ndarray) -> set[str]:
+    """Run engine and oracle side by side; return the phases and reasons that were met."""
+    engine = Engine(bundle.weights, 1, budget_s=HOUR_S)
+    oracle = Reference(msgspec.to_builtins(bundle.metadata), bundle.tensors, budget_s=HOUR_S)
+    results = engine.advance(np.zeros(len(t), np.int64), t, x)
+    met = set()
+    for k in range(len(t)):
+        expected = oracle.advance(float(t[k]), [float(v) for v in x[k]])
+        assert as_tuple(results, k) == (
+            expected.outcome, expected.surprise, expected.score, expected.quality,
+            expected.reason, expected.alert,
+        ), f"sample {k}"  # fmt: skip
+        if expected.outcome == "scored":
+            assert results.level[k] == expected.level, f"sample {k}"
+            assert results.forecast[k].tolist() == [list(f) for f in expected.forecast], k
+        met |= {expected.outcome, expected.quality, expected.reason, expected.alert}
+        if expected.event is not None:
+            start, peak, end, strength, reason = expected.event
+            got = results.event[k].tolist()
+            assert got[0] == start
+            assert got[1] == peak
+            assert end is None or got[2] == end
+            assert got[3] == strength
+            assert REASONS[int(got[4])] == reason
+            assert results.cause[k].tolist() == [list(c) for c in expected.causes], k
+    assert np.array_equal(engine.state.h[0], oracle.h)
+    assert np.array_equal(engine.state.c[0], oracle.c)
+    return met
+
+
+def as_tuple(results: Results, k: int) -> tuple[str, float, float, str, str, str]:
+    """Return sample ``k`` in the oracle's words."""
+    return (
+        OUTCOMES[results.outcome[k]], float(results.surprise[k]), float(results.score[k]),
+        QUALITIES[results.quality[k]], REASONS[results.reason[k]], PHASES[results.phase[k]],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("judge", ["fitted", "adaptive"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_random_weights(judge: str, bits: int, layers: int) -> None:
+    bundle = random_bundle(judge, channels=3, hidden=5, layers=layers, bits=bits, seed=layers)
+    t, x = random_stream(400, len(bundle.metadata.channels), seed=bits)
+    assert_equal_to_oracle(bundle, t, x)
+
+
+@pytest.mark.parametrize("judge", ["fitted", "adaptive"])
+def test_hostile_stream(judge: str) -> None:
+    bundle = random_bundle(judge, channels=2, hidden=4, seed=7)
+    met: set[str] = set()
+    for seed in range(3):
+        t, x = hostile_stream(1200, len(bundle.metadata.channels), seed)
+        met |= assert_equal_to_oracle(bundle, t, x)
+    assert met >= {"duplicate", "out_of_order", "bad_time", "not_finite"}
+    assert met >= {"warming_up", "recovering", "ok", "suspect"}
+    assert met >= {"start", "active", "end"}
+
+
+def test_one_sample() -> None:
+    bundle = random_bundle("fitted", channels=1, hidden=1)
+    assert_equal_to_oracle(bundle, np.array([1.0]), np.array([[0.5]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("judge", ["fitted", "adaptive"])
+def test_ten_thousand_steps(judge: str) -> None:
+    bundle = random_bundle(judge, channels=2, hidden=6, layers=2, seed=3)
+    t, x = hostile_stream(10_000, len(bundle.metadata.channels), 11)
+    assert_equal_to_oracle(bundle, t, x)
