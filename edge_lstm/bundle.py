@@ -20,6 +20,7 @@ KEY = "edge_lstm"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_CHANNELS, MAX_HIDDEN, MAX_LAYERS = 1024, 2048, 16
 ADAPTIVE_INPUTS = 2
+LARGEST = 1e15
 GOLDEN_ROWS = range(8, 4097)
 
 Tensors = dict[str, NDArray[Any]]
@@ -141,9 +142,12 @@ def _check_metadata(m: Metadata) -> None:
         f"an adaptive bundle has one channel, this one has {len(names)}",
     )
     for field, value in (("input_clip", m.input_clip), ("tau_b", m.tau_b), ("tau_c", m.tau_c)):
-        _require(math.isfinite(value) and 0 < value <= 1e6, f"{field} is {value}, expected (0, 1e6]")
+        _require(
+            math.isfinite(value) and 0 < value <= 1e6, f"{field} is {value}, expected (0, 1e6]"
+        )
     _require(
-        math.isfinite(m.period_s) and 0 <= m.period_s < 1e9, f"period_s is {m.period_s}, expected >= 0"
+        math.isfinite(m.period_s) and 0 <= m.period_s < 1e9,
+        f"period_s is {m.period_s}, expected >= 0",
     )
     for field, count in (("warm_up", m.warm_up), ("settle", m.settle), ("fit_rows", m.fit_rows)):
         _require(0 <= count <= 10**9, f"{field} is {count}, expected 0 to 10^9")
@@ -179,6 +183,11 @@ def _check_tensors(m: Metadata, tensors: Tensors) -> None:
             _require(bool(np.isfinite(tensor).all()), f"{name} holds a value that is not finite")
         if name.endswith(".scale"):
             _require(bool((tensor > 0).all()), f"{name} holds a scale that is not positive")
+        if dtype is not np.int8 and not name.startswith("golden."):
+            # far beyond any honest value, and small enough that no product overflows
+            _require(
+                bool((abs(tensor) <= LARGEST).all()), f"{name} holds a value above {LARGEST:g}"
+            )
 
 
 def _check_judge(tensors: Tensors) -> None:
@@ -262,7 +271,9 @@ def _check_golden(weights: Weights, tensors: Tensors) -> None:
     again = _golden_run(weights, tensors["golden.t"], tensors["golden.x"])
     for name, tensor in again.items():
         if not np.array_equal(tensor, tensors[name]):
-            first = int(np.argwhere((tensor != tensors[name]).reshape(len(tensor), -1).any(1))[0, 0])
+            first = int(
+                np.argwhere((tensor != tensors[name]).reshape(len(tensor), -1).any(1))[0, 0]
+            )
             message = (
                 f"{name}: this machine computes something else from row {first} on. "
                 "The file is damaged, or this build of edge-lstm is not the one it was made for"
@@ -287,7 +298,10 @@ def _assemble(metadata: Metadata, tensors: Tensors) -> Bundle:
 
 
 def seal(
-    metadata: Metadata, tensors: Tensors, golden_t: NDArray[np.float64], golden_x: NDArray[np.float64]
+    metadata: Metadata,
+    tensors: Tensors,
+    golden_t: NDArray[np.float64],
+    golden_x: NDArray[np.float64],
 ) -> Bundle:
     """Return a bundle with its golden run added.
 

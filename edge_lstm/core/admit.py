@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from edge_lstm.core.maths import ewma, inline, jit
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import ewma
 from edge_lstm.core.table import (
     BAD_TIME,
     BIAS_MEAN,
@@ -39,7 +40,7 @@ PERIOD_MEMORY = 100.0
 STEADY, GAPPED, REWOUND = range(3)
 
 
-@inline
+@jit
 def check(state: State, row: int, t: float, x: F64) -> int:
     """Return SCORED or why the sample can't be used, from its numbers alone."""
     if not (abs(t) <= LATEST):
@@ -55,7 +56,7 @@ def check(state: State, row: int, t: float, x: F64) -> int:
     return SCORED
 
 
-@inline
+@jit
 def in_order(state: State, row: int, t: float) -> int:
     """Return SCORED, or DUPLICATE or OUT_OF_ORDER for a sample not later than the last one.
 
@@ -70,7 +71,7 @@ def in_order(state: State, row: int, t: float) -> int:
     return DUPLICATE if t == state.row[row, TIME] else OUT_OF_ORDER
 
 
-@inline
+@jit
 def forget(state: State, row: int) -> None:
     """Drop what was true of the moment; keep what was learnt of the stream."""
     for layer in range(state.h.shape[1]):
@@ -101,9 +102,9 @@ def pace(weights: Weights, state: State, row: int, t: float) -> int:
     gapped = False
     if seen > 0.0 and not rewound:
         dt = t - state.row[row, TIME]
-        gapped = seen >= GAP_AFTER and dt > GAP_PERIODS * period
+        gapped = seen >= GAP_AFTER and period > 0.0 and dt > GAP_PERIODS * period
         if weights.period_s <= 0.0:
-            if seen == 1.0:
+            if period <= 0.0:
                 period = dt
             else:
                 period = ewma(period, min(dt, 10.0 * period), PERIOD_MEMORY, seen)
@@ -115,7 +116,7 @@ def pace(weights: Weights, state: State, row: int, t: float) -> int:
     return GAPPED if gapped else STEADY
 
 
-@inline
+@jit
 def complete(state: State, row: int, x: F64, scratch: Scratch) -> bool:
     """Fill ``scratch.x``, a missing channel with its last value; return whether one was missing."""
     missing = False

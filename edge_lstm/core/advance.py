@@ -4,7 +4,8 @@ READ THIS to see the order of the numeric part; docs/numerics.md has each formul
 """
 
 from edge_lstm.core import admit, alert, lstm, normalize
-from edge_lstm.core.maths import LN10, exp64, inline, jit
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import LN10, exp64
 from edge_lstm.core.rules import rules
 from edge_lstm.core.score import CEILING, judge
 from edge_lstm.core.table import (
@@ -28,7 +29,7 @@ from edge_lstm.core.table import (
 )
 
 
-@inline
+@jit
 def _neutral(results: Results, k: int, outcome: int) -> None:
     results.outcome[k] = outcome
     results.surprise[k] = 0.0
@@ -40,13 +41,31 @@ def _neutral(results: Results, k: int, outcome: int) -> None:
     results.level[k] = 0.0
 
 
-@inline
+@jit
 def _quality(weights: Weights, state: State, row: int, suspect: bool) -> int:
     if state.row[row, SEEN] <= weights.warm_up:
         return WARMING_UP
     if state.row[row, SINCE] < weights.settle:
         return RECOVERING
     return SUSPECT if suspect else OK
+
+
+@jit
+def _strongest(
+    weights: Weights, state: State, row: int, change: int,
+    surprise: float, reason: int, scratch: Scratch,
+) -> tuple[float, int]:  # fmt: skip
+    """Let the rules speak beside the judge; return the strength and reason that remain."""
+    strength, rule, channel = rules(weights, state, row, scratch)
+    if change == admit.GAPPED:
+        strength, rule, channel = CEILING, GAP, -1
+    if strength > surprise:
+        for c in range(scratch.blame.shape[0]):
+            scratch.blame[c] = strength if c == channel else 0.0
+        return strength, rule
+    if surprise > 0.0:
+        return surprise, reason
+    return 0.0, NOTHING
 
 
 @jit
@@ -78,29 +97,17 @@ def advance_row(
     quality = _quality(weights, state, row, suspect)
 
     surprise, reason = judge(weights, state, row, t, scratch)
-    strength, rule, channel = rules(weights, state, row, scratch)
     if quality == WARMING_UP:
         surprise = 0.0
-    if strength > surprise:
-        reason = rule
-        for c in range(scratch.blame.shape[0]):
-            scratch.blame[c] = strength if c == channel else 0.0
-    elif surprise > 0.0:
-        strength = surprise
-    else:
-        strength, reason = 0.0, NOTHING
+    strength, reason = _strongest(weights, state, row, change, surprise, reason, scratch)
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
-    if change == admit.GAPPED and phase == QUIET and quality != WARMING_UP:
-        reason = GAP
-        for c in range(scratch.blame.shape[0]):
-            scratch.blame[c] = 0.0
-        strength = CEILING
-        phase = alert.gap(state, row, t, strength, scratch, results, k)
-    elif phase == QUIET:
-        if quality == WARMING_UP or quality == RECOVERING:
-            strength = 0.0
-        phase = alert.follow(state, row, t, strength, reason, level, scratch, results, k)
+    if phase == QUIET:
+        if change == admit.GAPPED and quality != WARMING_UP:
+            phase = alert.gap(state, row, t, strength, scratch, results, k)
+        else:
+            heard = 0.0 if quality in (WARMING_UP, RECOVERING) else strength
+            phase = alert.follow(state, row, t, heard, reason, level, scratch, results, k)
 
     results.surprise[k] = surprise
     results.score[k] = 1.0 - exp64(-surprise * LN10)

@@ -1,6 +1,7 @@
 """Events, not samples: when an alert starts, peaks and ends (docs/numerics.md, section 9)."""
 
-from edge_lstm.core.maths import clip, inline, jit, log10_64
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import clip, log10_64
 from edge_lstm.core.table import (
     ACTIVE,
     ALERT_START,
@@ -35,16 +36,18 @@ HOLD = 20.0  # calm samples before an alert is over
 HYSTERESIS = 1.0  # a tenth as improbable still counts as the same event
 
 
-@inline
+@jit
 def level_of(period_s: float, budget_s: float) -> float:
     """Return the strength that a sample reaches by chance once per budget."""
     if period_s <= 0.0:
         return 2.0
-    return clip(log10_64(budget_s / period_s), 2.0, 12.0)
+    return clip(log10_64(budget_s / max(period_s, 1e-9)), 2.0, 12.0)
 
 
-@inline
-def _take_peak(state: State, row: int, t: float, strength: float, reason: int, scratch: Scratch) -> None:
+@jit
+def _take_peak(
+    state: State, row: int, t: float, strength: float, reason: int, scratch: Scratch
+) -> None:
     state.row[row, PEAK_TIME] = t
     state.row[row, STRENGTH] = strength
     state.row[row, REASON] = reason
@@ -55,7 +58,7 @@ def _take_peak(state: State, row: int, t: float, strength: float, reason: int, s
         state.peak[row, c, BLAME] = scratch.blame[c]
 
 
-@inline
+@jit
 def _report(state: State, row: int, end: float, results: Results, k: int) -> None:
     """Copy the alert in progress into the results of sample ``k``."""
     results.event[k, EVENT_START] = state.row[row, ALERT_START]
@@ -68,7 +71,7 @@ def _report(state: State, row: int, end: float, results: Results, k: int) -> Non
             results.cause[k, c, i] = state.peak[row, c, i]
 
 
-@inline
+@jit
 def _begin(state: State, row: int, start: float) -> None:
     state.row[row, IN_ALERT] = 1.0
     state.row[row, ALERT_START] = start
@@ -76,7 +79,7 @@ def _begin(state: State, row: int, start: float) -> None:
     state.row[row, ALERTS] += 1.0
 
 
-@inline
+@jit
 def cut(state: State, row: int, results: Results, k: int) -> int:
     """End an alert that a forgotten past leaves hanging; return the phase."""
     if state.row[row, IN_ALERT] == 0.0:
@@ -86,8 +89,10 @@ def cut(state: State, row: int, results: Results, k: int) -> int:
     return END
 
 
-@inline
-def gap(state: State, row: int, t: float, strength: float, scratch: Scratch, results: Results, k: int) -> int:
+@jit
+def gap(
+    state: State, row: int, t: float, strength: float, scratch: Scratch, results: Results, k: int
+) -> int:
     """Report a gap as an alert that starts and ends with this sample; return the phase."""
     _begin(state, row, state.row[row, TIME])
     _take_peak(state, row, t, strength, GAP, scratch)
@@ -122,5 +127,3 @@ def follow(
     state.row[row, IN_ALERT] = 0.0
     _report(state, row, state.row[row, LAST_OVER], results, k)
     return END
-
-

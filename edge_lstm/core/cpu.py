@@ -1,12 +1,12 @@
 """advance() over many rows on the CPU."""
 
 from edge_lstm.core.advance import advance_row
-from edge_lstm.core.maths import jit
+from edge_lstm.core.cache import kernel
 from edge_lstm.core.silence import hear
 from edge_lstm.core.table import F64, I64, Results, Scratch, State, Weights
 
 
-@jit
+@kernel
 def advance(
     weights: Weights, state: State, rows: I64, t: F64, x: F64,
     now: float, budget_s: float, scratch: Scratch, results: Results,

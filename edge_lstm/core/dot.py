@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from edge_lstm.core.maths import inline
+from edge_lstm.core.cache import jit
 from edge_lstm.core.table import I8, I16
 
 
-@inline
+@jit
 def dot(weight: I8, activation: I16, n: int) -> np.int32:
     """Return ``sum(weight[k] * activation[k])`` over the first ``n``, in int32.
 

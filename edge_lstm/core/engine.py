@@ -7,9 +7,9 @@ from edge_lstm.core import cpu
 from edge_lstm.core.silence import silent
 from edge_lstm.core.table import (
     ARRIVED,
-    SILENT_SINCE,
     F64,
     I64,
+    SILENT_SINCE,
     Results,
     State,
     Weights,
@@ -75,7 +75,7 @@ class Engine:
                 f"expected t ({n},) and x ({n}, {self.channels})"
             )
             raise StateError(message)
-        if n and not (0 <= rows.min() and rows.max() < self.capacity):
+        if n and not (rows.min() >= 0 and rows.max() < self.capacity):
             message = f"rows {rows.min()} to {rows.max()} in a table of {self.capacity}"
             raise StateError(message)
         if n > len(self._results.outcome):
@@ -107,8 +107,7 @@ class Engine:
     def snapshot(self, used: int) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
         """Return a copy of the first ``used`` rows, by the names of ``State``."""
         return {
-            name: array[:used].copy()
-            for name, array in zip(State._fields, self.state, strict=True)
+            name: array[:used].copy() for name, array in zip(State._fields, self.state, strict=True)
         }
 
     def restore(self, arrays: dict[str, NDArray[np.float32] | NDArray[np.float64]]) -> None:

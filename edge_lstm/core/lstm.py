@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from edge_lstm.core.cache import jit
 from edge_lstm.core.dot import dot
-from edge_lstm.core.maths import clip, fma, inline, jit, quantize, sigmoid32, tanh32
+from edge_lstm.core.maths import clip, fma, quantize, sigmoid32, tanh32
 from edge_lstm.core.table import Scratch, State, Weights
 
 
-@inline
+@jit
 def _gate(weights: Weights, layer: int, r: int, scratch: Scratch, width: int) -> np.float32:
     """Return the pre-activation of gate row ``r``."""
     hidden = scratch.q_h.shape[0]
@@ -17,8 +18,10 @@ def _gate(weights: Weights, layer: int, r: int, scratch: Scratch, width: int) ->
     return fma(ax, weights.scale_ih[layer, r], recurrent)
 
 
-@inline
-def _layer(weights: Weights, layer: int, width: int, state: State, row: int, scratch: Scratch) -> None:
+@jit
+def _layer(
+    weights: Weights, layer: int, width: int, state: State, row: int, scratch: Scratch
+) -> None:
     """Advance one layer: ``scratch.q_in`` in, ``state.h`` and ``state.c`` changed in place."""
     hidden = state.h.shape[2]
     for j in range(hidden):

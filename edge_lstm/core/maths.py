@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from edge_lstm.core.cache import jit
 
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
 _libm.fmaf.argtypes = [ctypes.c_float] * 3
@@ -21,11 +23,8 @@ _libm.fmaf.restype = ctypes.c_float
 _libm.fma.argtypes = [ctypes.c_double] * 3
 _libm.fma.restype = ctypes.c_double
 
-jit = njit(cache=True, error_model="numpy", nogil=True)
-inline = njit(cache=True, error_model="numpy", nogil=True)
 
-
-def fma(a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401  both widths, Python and jitted
+def fma(a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` with one rounding, in the width of the arguments.
 
     This body runs un-jitted only; jitted code gets the instruction, through the overload below.
@@ -36,10 +35,10 @@ def fma(a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401  both widths, Python and
 
 
 @intrinsic
-def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
+def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Emit ``llvm.fma`` for three equal floats."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = args[0].type
         function = builder.module.declare_intrinsic(
             "llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3)
@@ -50,12 +49,11 @@ def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
 
 
 @overload(fma, strict=False)
-def _fma_overload(a: Any, b: Any, c: Any) -> Any:  # noqa: ANN401
+def _fma_overload(a: Any, b: Any, c: Any) -> Any:
     if a in (types.float32, types.float64) and a == b == c:
         return lambda a, b, c: _llvm_fma(a, b, c)
     message = f"fma needs three floats of one width, got {a}, {b}, {c}"
     raise TypeError(message)
-
 
 
 HALF = np.float32(0.5)
@@ -84,7 +82,7 @@ E7, E8, E9, E10, E11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 3991680
 L3, L5, L7, L9, L11, L13, L15, L17 = (1 / n for n in range(3, 18, 2))
 
 
-@inline
+@jit
 def clip(x: float, low: float, high: float) -> float:
     """Return ``min(max(x, low), high)``; every argument finite and of one width."""
     if x < low:
@@ -94,7 +92,7 @@ def clip(x: float, low: float, high: float) -> float:
     return x
 
 
-@inline
+@jit
 def tanh32(x: np.float32) -> np.float32:
     """Return tanh(x) in float32, largest error 3.9e-7, never above 1."""
     x = clip(x, -EIGHT, EIGHT)
@@ -104,19 +102,19 @@ def tanh32(x: np.float32) -> np.float32:
     return (x * p) / q
 
 
-@inline
+@jit
 def sigmoid32(x: np.float32) -> np.float32:
     """Return the logistic function in float32."""
     return fma(HALF, tanh32(HALF * x), HALF)
 
 
-@inline
+@jit
 def quantize(v: np.float32, k: np.float32) -> np.int32:
     """Return ``v * k`` rounded to the nearest even integer; ``|v * k| < 2**22``."""
     return np.int32(fma(v, k, MAGIC32) - MAGIC32)
 
 
-@inline
+@jit
 def exp64(x: float) -> float:
     """Return e**x for x clipped to [-700, 700]; relative error below 1e-14.
 
@@ -132,7 +130,7 @@ def exp64(x: float) -> float:
     return math.ldexp(p, int(k))
 
 
-@inline
+@jit
 def log64(x: float) -> float:
     """Return ln(x) of a positive normal number; error below 1e-15 of the larger of 1 and the result.
 
@@ -153,13 +151,13 @@ def log64(x: float) -> float:
     return fma(k, LN2_HI, fma(w, p, k * LN2_LO))
 
 
-@inline
+@jit
 def log10_64(x: float) -> float:
     """Return log10(x) of a positive normal number."""
     return log64(x) * LOG10E
 
 
-@inline
+@jit
 def asinh64(x: float) -> float:
     """Return asinh(x)."""
     a = abs(x)
@@ -169,7 +167,7 @@ def asinh64(x: float) -> float:
     return v
 
 
-@inline
+@jit
 def ewma(old: float, x: float, tau: float, n: float) -> float:
     """Return the exponential mean with memory ``tau`` that is a plain mean for its first ``tau`` values.
 

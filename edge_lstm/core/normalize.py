@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from edge_lstm.core.maths import asinh64, clip, exp64, fma, inline, jit
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import asinh64, clip, exp64, fma
 from edge_lstm.core.table import (
     ADAPTIVE,
     DEVIATION,
@@ -14,18 +15,20 @@ from edge_lstm.core.table import (
     Weights,
 )
 
-LIMIT = 1000.0  # a value further than this many scales from the mean can only be a fault of the wire
+LIMIT = (
+    1000.0  # a value further than this many scales from the mean can only be a fault of the wire
+)
 MEMORY = 1000.0  # samples
 
 
-@inline
+@jit
 def _running_scale(state: State, row: int) -> float:
     """Return the scale of an adaptive row, never 0."""
     mean = state.channel[row, 0, MEAN]
     return max(max(state.channel[row, 0, DEVIATION], 1e-6 * abs(mean)), 1e-9)
 
 
-@inline
+@jit
 def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
     """Clamp ``scratch.x`` to what can be true of this stream; return whether anything changed."""
     changed = False
@@ -47,14 +50,14 @@ def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
     return changed
 
 
-@inline
+@jit
 def _inputs_fitted(weights: Weights, scratch: Scratch) -> None:
     for c in range(scratch.x.shape[0]):
         z = (scratch.x[c] - weights.mean[c]) / weights.scale[c]
         scratch.u[c] = np.float32(clip(z, -1e6, 1e6))
 
 
-@inline
+@jit
 def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
     """Let the running mean and deviation take the sample, then look at it in their units."""
     channel = state.channel

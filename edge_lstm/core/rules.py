@@ -1,6 +1,7 @@
 """What a forecast misses: values never seen before and sensors that froze (docs/numerics.md, section 7)."""
 
-from edge_lstm.core.maths import fma, inline, jit, log10_64
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import fma, log10_64
 from edge_lstm.core.score import CEILING
 from edge_lstm.core.table import (
     ADAPTIVE,
@@ -26,7 +27,7 @@ RESOLUTIONS = 10.0  # a range is at least this many resolutions of the sensor wi
 SHORTEST_RUN = 10.0
 
 
-@inline
+@jit
 def _out_of_range(weights: Weights, state: State, row: int, c: int, x: float, n: float) -> float:
     """Return the strength of a value outside the range of the ``n`` samples before; learn it."""
     channel = state.channel
@@ -46,7 +47,7 @@ def _out_of_range(weights: Weights, state: State, row: int, c: int, x: float, n:
     return strength
 
 
-@inline
+@jit
 def _excess(x: float, low: float, high: float, resolution: float, n: float) -> float:
     width = max(high - low, RESOLUTIONS * resolution)
     excess = max(x - high, low - x)
@@ -55,15 +56,12 @@ def _excess(x: float, low: float, high: float, resolution: float, n: float) -> f
     return min(CEILING, fma(10.0, excess / width, log10_64(n)))
 
 
-@inline
+@jit
 def _flat_line(weights: Weights, state: State, row: int, c: int, x: float, n: float) -> float:
     """Return the strength of the current run of equal values; learn the run that ended."""
     channel = state.channel
     if n == 0.0:
         return 0.0
-    seen = n
-    if weights.judge != ADAPTIVE:
-        seen = weights.fit_rows
     if x != channel[row, c, LAST]:
         channel[row, c, EQUAL] += channel[row, c, RUN]
         channel[row, c, LONGEST] = max(channel[row, c, LONGEST], channel[row, c, RUN])
@@ -71,12 +69,14 @@ def _flat_line(weights: Weights, state: State, row: int, c: int, x: float, n: fl
         return 0.0
     channel[row, c, RUN] += 1.0
     run = channel[row, c, RUN]
-    p = (channel[row, c, EQUAL] + 1.0) / (seen + 2.0)
+    before = n - run
+    p = (channel[row, c, EQUAL] + 1.0) / (before + 2.0)
     longest = channel[row, c, LONGEST]
     if weights.judge != ADAPTIVE:
+        before = weights.fit_rows
         p = weights.flat[c, 0]
         longest = weights.flat[c, 1]
-    if seen < ENOUGH or run < SHORTEST_RUN or run < 3.0 * longest:
+    if before < ENOUGH or run < SHORTEST_RUN or run < 3.0 * longest:
         return 0.0
     return min(CEILING, -run * log10_64(p))
 

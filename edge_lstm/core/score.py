@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, inline, jit, log64
+from edge_lstm.core.cache import jit
+from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, log64
 from edge_lstm.core.table import (
     ADAPTIVE,
     BIAS,
@@ -48,7 +49,7 @@ SHORT = 10.0  # memory of the fast means, samples
 SEASON_MEMORY = 120.0
 
 
-@inline
+@jit
 def tail_surprise(e: float, origin: float, threshold: float, sigma: float, xi: float) -> float:
     """Return -log10 of the probability of exceeding ``e``.
 
@@ -63,7 +64,7 @@ def tail_surprise(e: float, origin: float, threshold: float, sigma: float, xi: f
     return min(CEILING, fma(far, LOG10E, BODY))
 
 
-@inline
+@jit
 def _learn(state: State, row: int, k: int, e: float) -> float:
     """Return the surprise of evidence ``e`` under learnt tail ``k``, which then learns it.
 
@@ -101,7 +102,7 @@ def _learn(state: State, row: int, k: int, e: float) -> float:
     return surprise
 
 
-@inline
+@jit
 def _join(largest: float) -> float:
     """Return the surprise of the largest of TAILS surprises (Sidak 1967)."""
     q = 1.0 - exp64(-largest * LN10)
@@ -111,10 +112,16 @@ def _join(largest: float) -> float:
     return max(0.0, fma(-log64(g), LOG10E, largest))
 
 
-@inline
+@jit
+def _hour(t: float) -> int:
+    """Return the hour of the day, UTC."""
+    return int(math.floor(t / 3600.0)) % HOURS  # noqa: RUF046  jitted, floor gives a float
+
+
+@jit
 def _season_evidence(state: State, row: int, t: float, x: float) -> float:
     """Return the recent distance from the profile of this hour of the day."""
-    k = int(math.floor(t / 3600.0)) % HOURS
+    k = _hour(t)
     usual = state.season[row, k, PROFILE]
     if state.season[row, k, PROFILE_COUNT] == 0.0:
         usual = state.channel[row, 0, MEAN]
@@ -124,15 +131,15 @@ def _season_evidence(state: State, row: int, t: float, x: float) -> float:
     return abs(fast)
 
 
-@inline
+@jit
 def _learn_season(state: State, row: int, t: float, x: float) -> None:
-    k = int(math.floor(t / 3600.0)) % HOURS
+    k = _hour(t)
     state.season[row, k, PROFILE_COUNT] += 1.0
     count = state.season[row, k, PROFILE_COUNT]
     state.season[row, k, PROFILE] = ewma(state.season[row, k, PROFILE], x, SEASON_MEMORY, count)
 
 
-@inline
+@jit
 def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple[float, int]:
     x = scratch.x[0]
     channel = state.channel
@@ -144,7 +151,7 @@ def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple
     r = x - state.forecast[row, 0, 0]
     largest, reason = _learn(state, row, 0, abs(r)), FORECAST
     if n > SKIP:
-        relative = clip(r / state.forecast[row, 0, 1], -100.0, 100.0)
+        relative = clip(r / state.forecast[row, 0, 1], -1e6, 1e6)
         channel[row, 0, BIAS_MEAN] = ewma(channel[row, 0, BIAS_MEAN], relative, SHORT, n)
     s = _learn(state, row, 1, abs(channel[row, 0, BIAS_MEAN]))
     if s > largest:
@@ -162,8 +169,10 @@ def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple
     return _join(largest), reason
 
 
-@inline
-def _distance(weights: Weights, k: int, v: float, state: State, row: int, scratch: Scratch) -> float:
+@jit
+def _distance(
+    weights: Weights, k: int, v: float, state: State, row: int, scratch: Scratch
+) -> float:
     """Return the Mahalanobis distance of the residual (k = 0) or of its recent mean (k = 1), per channel."""
     channels = scratch.e.shape[0]
     d = 0.0
@@ -176,7 +185,7 @@ def _distance(weights: Weights, k: int, v: float, state: State, row: int, scratc
     return d / v
 
 
-@inline
+@jit
 def _judge_fitted(weights: Weights, state: State, row: int, scratch: Scratch) -> tuple[float, int]:
     channels = scratch.e.shape[0]
     m = state.row[row, SINCE]
@@ -210,14 +219,16 @@ def _judge_fitted(weights: Weights, state: State, row: int, scratch: Scratch) ->
     return tail_surprise(largest, tail[0], tail[1], tail[2], tail[3]), reason
 
 
-@inline
+@jit
 def _relative(weights: Weights, k: int, value: float) -> float:
     """Return evidence ``k`` on the scale where held-back normal rows have median 0 and 99 % quantile 1."""
     return (value - weights.evidence[k, 0]) / (weights.evidence[k, 1] - weights.evidence[k, 0])
 
 
 @jit
-def judge(weights: Weights, state: State, row: int, t: float, scratch: Scratch) -> tuple[float, int]:
+def judge(
+    weights: Weights, state: State, row: int, t: float, scratch: Scratch
+) -> tuple[float, int]:
     """Return the surprise of ``scratch.x`` and its reason; ``scratch.blame`` gets each channel's part."""
     if weights.judge == ADAPTIVE:
         return _judge_adaptive(state, row, t, scratch)

@@ -1,6 +1,7 @@
 """Streams that stopped talking: by arrival, on the clock of whoever drives the engine."""
 
-from edge_lstm.core.maths import ewma, inline, jit
+from edge_lstm.core.cache import jit, kernel
+from edge_lstm.core.maths import ewma
 from edge_lstm.core.table import ARRIVED, I64, INTERVAL, LONGEST_WAIT, SEEN, SILENT_SINCE, State
 
 INTERVALS = 5.0  # this many usual intervals without a sample are silence
@@ -9,14 +10,14 @@ MEMORY = 50.0
 KNOWN = 20.0  # samples before the interval is trusted
 
 
-@inline
+@jit
 def patience(state: State, row: int, shortest_s: float) -> float:
     """Return how long the stream may say nothing, seconds."""
     usual = max(INTERVALS * state.row[row, INTERVAL], WAITS * state.row[row, LONGEST_WAIT])
     return max(usual, shortest_s)
 
 
-@inline
+@jit
 def hear(state: State, row: int, now: float) -> float:
     """Note that a sample of the stream arrived; samples that arrive together count once.
 
@@ -43,7 +44,7 @@ def hear(state: State, row: int, now: float) -> float:
     return since
 
 
-@jit
+@kernel
 def silent(state: State, used: int, now: float, shortest_s: float, found: I64) -> int:
     """Put the rows that have newly been silent too long into ``found``; return how many.
 

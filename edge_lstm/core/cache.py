@@ -1,0 +1,49 @@
+"""Where compiled kernels are kept, so that only the first start compiles.
+
+Numba checks the file of the function that it loads from its cache, not the files of what that function calls. So our
+cache stands in a directory named after all sources of the core: an upgrade can never run a stale kernel. Cached
+kernels are pickles, so a directory that somebody else owns is not used.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+
+def _directory() -> Path | None:
+    """Return a private, writable directory for this version of the core, or ``None``."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = Path(root) if root else Path.home() / ".cache"
+        directory = home / "edge-lstm" / digest
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ours = directory.stat().st_uid == os.geteuid()
+    except (OSError, RuntimeError):  # no home, read-only, full: compile at every start
+        return None
+    return directory if ours and os.access(directory, os.W_OK) else None
+
+
+DIRECTORY = _directory()
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a part of a kernel: IEEE arithmetic, no Python, no exceptions."""
+    return njit(error_model="numpy", nogil=True)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls, and keep it on disk if there is a place."""
+    dispatcher = jit(function)
+    if DIRECTORY is not None and hasattr(dispatcher, "enable_caching"):
+        before, config.CACHE_DIR = config.CACHE_DIR, str(DIRECTORY)
+        try:
+            dispatcher.enable_caching()
+        finally:
+            config.CACHE_DIR = before  # other users of Numba in this process keep theirs
+    return dispatcher
