@@ -1,0 +1,165 @@
+"""The library face: one stream, one object.
+
+    detector = Detector.load("pump.safetensors")
+    result = detector.score_one({"flow": 12.3, "pressure": 2.1})
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors.numpy import load_file, save_file
+
+from edge_lstm.bundle import Bundle, read
+from edge_lstm.core.engine import WEEK_S, Engine
+from edge_lstm.core.table import (
+    OUTCOMES,
+    SCORED,
+    SEEN,
+    TIME,
+    Results,
+)
+from edge_lstm.errors import PayloadError, StateError
+from edge_lstm.messages import Alert, Score
+from edge_lstm.report import Reporter
+
+
+class Scores(NamedTuple):
+    """Results of ``score_many``, one entry a row.
+
+    Attributes:
+        score: (n,) in [0, 1], high is anomalous; NaN where there is none.
+        surprise: (n,) ``-log10(1 - score)``; NaN where there is none.
+        alert: (n,) bool, an alert is on.
+        alerts: the events, in order.
+    """
+
+    score: NDArray[np.float64]
+    surprise: NDArray[np.float64]
+    alert: NDArray[np.bool_]
+    alerts: list[Alert]
+
+
+class Detector:
+    """Scores one stream, one sample at a time; calling it is what advances its state.
+
+    Args:
+        bundle: what ``edge_lstm.bundle.read`` returned.
+        budget_s: one alert in this many seconds is allowed to chance.
+
+    Attributes:
+        alerts: events that the last call started or ended.
+    """
+
+    def __init__(self, bundle: Bundle, budget_s: float = WEEK_S) -> None:
+        self.bundle = bundle
+        self.alerts: list[Alert] = []
+        self._engine = Engine(bundle.weights, 1, budget_s)
+        self._reporter = Reporter(bundle)
+        self._names = bundle.metadata.channel_names
+        self._period_s = bundle.metadata.period_s or 1.0
+        self._row = np.zeros(1, np.int64)
+        self._t = np.zeros(1)
+        self._x = np.zeros((1, len(self._names)))
+
+    @classmethod
+    def load(cls, path: str | Path, budget_s: float = WEEK_S) -> Self:
+        """Read a bundle and return a fresh detector.
+
+        Raises:
+            WeightsError: the file is not a bundle that this build computes exactly.
+        """
+        return cls(read(path), budget_s)
+
+    def score_one(self, x: float | Sequence[float] | Mapping[str, float], t: float | None = None) -> Score:
+        """Judge a sample by the forecast made before it, then let the network see it.
+
+        Args:
+            x: a value per channel, in the bundle's order or by name; NaN or absent where missing.
+            t: Unix seconds; one period after the last sample if not given.
+
+        Raises:
+            PayloadError: the sample was not taken (not finite, not later than the last); state
+                is as it was.
+        """
+        if isinstance(x, Mapping):
+            x = [x.get(name, np.nan) for name in self._names]
+        self._x[0] = x
+        self._t[0] = self._next_time() if t is None else t
+        results = self._engine.advance(self._row, self._t, self._x)
+        if results.outcome[0] != SCORED:
+            reason = OUTCOMES[results.outcome[0]]
+            detail = f"t = {self._t[0]}, x = {self._x[0].tolist()}, last t = {self._time()}"
+            raise PayloadError(reason, detail)
+        self.alerts = self._reporter.alerts("", float(self._t[0]), results, 0)
+        return self._reporter.score("", float(self._t[0]), results, 0)
+
+    def score_many(self, x: ArrayLike, t: ArrayLike | None = None) -> Scores:
+        """Take many samples of the stream, in order; the same bits as one by one.
+
+        Args:
+            x: (n, C), or (n,) for one channel; data units, NaN where missing.
+            t: (n,) Unix seconds; one period apart if not given.
+
+        Returns:
+            An entry a row; samples that were not taken have NaN.
+        """
+        samples = np.ascontiguousarray(x, np.float64)
+        samples = samples.reshape(-1, len(self._names)) if samples.ndim < 2 else samples
+        n = len(samples)
+        times = (
+            self._next_time() + np.arange(n) * self._period_s
+            if t is None
+            else np.ascontiguousarray(t, np.float64)
+        )
+        results = self._engine.advance(np.zeros(n, np.int64), times, samples)
+        return self._scores(times, results)
+
+    def _scores(self, t: NDArray[np.float64], results: Results) -> Scores:
+        known = (results.outcome == SCORED) & (results.quality != 1)
+        self.alerts = [
+            alert
+            for k in np.flatnonzero(results.phase).tolist()
+            for alert in self._reporter.alerts("", float(t[k]), results, k)
+        ]
+        return Scores(
+            score=np.where(known, results.score, np.nan),
+            surprise=np.where(known, results.surprise, np.nan),
+            alert=(results.phase == 1) | (results.phase == 2),
+            alerts=self.alerts,
+        )
+
+    def _time(self) -> float:
+        return float(self._engine.state.row[0, TIME])
+
+    def _next_time(self) -> float:
+        return self._time() + self._period_s if self._engine.state.row[0, SEEN] else 0.0
+
+    def reset(self) -> None:
+        """Forget everything; the next sample is the first."""
+        self._engine.reset(0)
+        self.alerts = []
+
+    def save_state(self, path: str | Path) -> None:
+        """Write the state, so that another detector can go on from here with the same bits."""
+        save_file(self._engine.snapshot(1), str(path), {"bundle": self.bundle.digest})
+
+    def load_state(self, path: str | Path) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            StateError: the file is not a state, or one of another bundle.
+        """
+        try:
+            arrays = load_file(str(path))
+            from safetensors import safe_open
+
+            with safe_open(str(path), "numpy") as file:
+                digest = (file.metadata() or {}).get("bundle")
+        except Exception as error:
+            raise StateError(f"{path}: not a saved state: {error}") from None
+        if digest != self.bundle.digest:
+            raise StateError(f"{path}: state of bundle {digest}, expected {self.bundle.digest}")
+        self._engine.restore(arrays)

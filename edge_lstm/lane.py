@@ -1,0 +1,109 @@
+"""One source under one bundle: its streams, their rows, and the block that waits to be advanced."""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_lstm.bundle import Bundle
+from edge_lstm.core.engine import WEEK_S, Engine
+from edge_lstm.core.table import ADAPTIVE, ARRIVED, Results
+from edge_lstm.messages import Sample
+from edge_lstm.stages.align import Align
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lane treats its streams.
+
+    Attributes:
+        budget_s: a stream may raise one alert in this many seconds by chance.
+        window_s: values of one row may be this far apart when they come in several messages.
+        silence_s: never call less than this silence; 0 turns the watch off.
+        max_streams: further streams are refused, and counted.
+    """
+
+    budget_s: float = WEEK_S
+    window_s: float = 1.0
+    silence_s: float = 5.0
+    max_streams: int = 10_000
+
+
+class Advanced(NamedTuple):
+    """A block after the engine took it; valid until the next flush."""
+
+    streams: list[str]  # of each sample
+    t: NDArray[np.float64]  # (n,)
+    x: NDArray[np.float64]  # (n, C)
+    results: Results
+
+
+class Lane:
+    """Streams that share a bundle.
+
+    Attributes:
+        refused: rows of streams beyond ``max_streams``.
+    """
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self.bundle = bundle
+        self.settings = settings
+        self.engine = Engine(bundle.weights, budget_s=settings.budget_s)
+        each = bundle.weights.judge == ADAPTIVE
+        self.align = Align(bundle.metadata.channel_names, settings.window_s, each)
+        self.rows: dict[str, int] = {}
+        self.streams: list[str] = []
+        self.refused = 0
+        self._n = 0
+        self._resize(64)
+
+    def _resize(self, capacity: int) -> None:
+        """Give the block room for ``capacity`` samples; what waits in it stays."""
+        rows = np.zeros(capacity, np.int64)
+        t = np.zeros(capacity)
+        x = np.zeros((capacity, self.engine.channels))
+        if self._n:
+            rows[: self._n], t[: self._n], x[: self._n] = self._rows, self._t, self._x
+        self._rows, self._t, self._x = rows, t, x
+
+    def push(self, sample: Sample) -> None:
+        """Let a sample wait for the next flush, with others of its row if it needs them."""
+        for stream, t, values in self.align.push(sample):
+            row = self.row_of(stream)
+            if row is None:
+                self.refused += 1
+                continue
+            if self._n == len(self._rows):
+                self._resize(2 * self._n)
+            self._rows[self._n] = row
+            self._t[self._n] = t
+            self._x[self._n] = values
+            self._n += 1
+
+    def row_of(self, stream: str) -> int | None:
+        """Return the row of a stream, a new one for a new stream, ``None`` when there is no room."""
+        row = self.rows.get(stream)
+        if row is None and len(self.streams) < self.settings.max_streams:
+            row = len(self.streams)
+            if row == self.engine.capacity:
+                self.engine.grow(2 * row)
+            self.rows[stream] = row
+            self.streams.append(stream)
+        return row
+
+    def flush(self, now: float = 0.0) -> Advanced:
+        """Advance everything that waits, in order, in one call."""
+        n, self._n = self._n, 0
+        rows, t, x = self._rows[:n], self._t[:n], self._x[:n]
+        results = self.engine.advance(rows, t, x, now)
+        return Advanced([self.streams[row] for row in rows.tolist()], t, x, results)
+
+    def silent(self, now: float) -> list[tuple[str, float]]:
+        """Return the streams that have newly stopped talking, and for how many seconds."""
+        if not self.settings.silence_s:
+            return []
+        found = self.engine.silent(len(self.streams), now, self.settings.silence_s)
+        return [
+            (self.streams[row], now - float(self.engine.state.row[row, ARRIVED]))
+            for row in found.tolist()
+        ]

@@ -1,0 +1,160 @@
+"""READ THIS FIRST: the path of a sample, from message to message.
+
+    message -> decode -> align -> block -> engine.advance -> report -> encode -> message
+
+``Pipeline`` is what the daemon drives with what came off the socket, and what ``replay`` drives with a file. It has no
+clock, thread, file or network; times come with the messages, ``now`` from whoever drives it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from edge_lstm.bundle import Bundle
+from edge_lstm.core.table import OUTCOMES, SCORED, START_END
+from edge_lstm.errors import PayloadError
+from edge_lstm.lane import Advanced, Lane, Settings
+from edge_lstm.messages import Alert, Message, Score
+from edge_lstm.report import Reporter
+from edge_lstm.stages.decode import Decoder, Source
+from edge_lstm.stages.encode import alert_topic, encode_alert, encode_score, score_topic
+
+Publish = Literal["every", "alerts"]
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how results are published.
+
+    Attributes:
+        prefix: first levels of every topic of ours.
+        publish: ``every`` score, or alerts only.
+        score_qos: of scores, which are never retained.
+        alert_qos: of alerts, which are retained, so that a late subscriber sees the last one.
+    """
+
+    prefix: str = "edge-lstm"
+    publish: Publish = "every"
+    score_qos: int = 0
+    alert_qos: int = 1
+
+
+class Route:
+    """One source, the lane that its samples go to, and the words for what comes out."""
+
+    def __init__(self, source: Source, bundle: Bundle, settings: Settings, outputs: Outputs) -> None:
+        self.decoder = Decoder(source)
+        self.lane = Lane(bundle, settings)
+        self.reporter = Reporter(bundle)
+        self.outputs = outputs
+
+
+class Pipeline:
+    """Routes side by side; the first whose pattern matches a topic takes its messages.
+
+    Attributes:
+        received: messages handled.
+        samples: rows that reached the engine.
+        scored: those that stepped their row.
+        alerts: alerts started.
+        dropped: by reason, of messages that were not decoded and rows that were not scored.
+    """
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.routes = routes
+        self.received = 0
+        self.samples = 0
+        self.scored = 0
+        self.alerts = 0
+        self.dropped: Counter[str] = Counter()
+        self._own = tuple({f"{route.outputs.prefix}/" for route in routes})
+        self._route = lru_cache(maxsize=16_384)(self._find_route)
+
+    def _find_route(self, topic: str) -> Route:
+        if topic.startswith(self._own):
+            raise PayloadError("own_topic", "a message of ours came back; narrow the filter")
+        for route in self.routes:
+            if route.decoder.pattern.match(topic) is not None:
+                return route
+        raise PayloadError("no_route", f"no source matches {topic[:80]!r}")
+
+    def handle(self, messages: Iterable[Message], now: float = 0.0) -> list[Message]:
+        """Take messages in, return those that go out; one call of the engine per route.
+
+        Args:
+            messages: in order of arrival.
+            now: seconds on a steady clock, for the watch over silent streams.
+        """
+        for message in messages:
+            self.received += 1
+            try:
+                route = self._route(message.topic)
+                for sample in route.decoder.decode(message):
+                    route.lane.push(sample)
+            except PayloadError as error:
+                self.dropped[error.reason] += 1
+        return [out for route in self.routes for out in self._flush(route, now)]
+
+    def _flush(self, route: Route, now: float) -> Iterable[Message]:
+        advanced = route.lane.flush(now)
+        self._count(route.lane, advanced)
+        outputs, reporter = route.outputs, route.reporter
+        every = outputs.publish == "every"
+        results = advanced.results
+        phases, outcomes = results.phase.tolist(), results.outcome.tolist()
+        silences = results.silence.tolist()
+        for k, (stream, t) in enumerate(zip(advanced.streams, advanced.t.tolist(), strict=True)):
+            if silences[k]:
+                silent_s = now - silences[k]
+                yield _alert_out(reporter.silence(stream, t, t - silent_s, over=True), outputs)
+            if outcomes[k] != SCORED:
+                continue
+            if every:
+                yield _score_out(reporter.score(stream, t, results, k), outputs)
+            if phases[k] and not (phases[k] == START_END and silences[k]):  # silence said it already
+                for alert in reporter.alerts(stream, t, results, k):
+                    self.alerts += alert.phase == "start"
+                    yield _alert_out(alert, outputs)
+
+    def _count(self, lane: Lane, advanced: Advanced) -> None:
+        n = len(advanced.streams)
+        self.samples += n
+        for outcome in advanced.results.outcome.tolist():
+            if outcome == SCORED:
+                self.scored += 1
+            else:
+                self.dropped[OUTCOMES[outcome]] += 1
+        if lane.refused:
+            self.dropped["stream_limit"] += lane.refused
+            self.samples += lane.refused
+            lane.refused = 0
+        if lane.align.ignored:
+            self.dropped["missing_field"] += lane.align.ignored
+            lane.align.ignored = 0
+
+    def watch(self, now: float, wall: float) -> list[Message]:
+        """Return alerts for streams that stopped talking; call it about once a second.
+
+        Args:
+            now: the clock that ``handle`` is given.
+            wall: Unix seconds, for the alert's times.
+        """
+        out = []
+        for route in self.routes:
+            for stream, silent_s in route.lane.silent(now):
+                alert = route.reporter.silence(stream, wall, wall - silent_s, over=False)
+                self.alerts += 1
+                out.append(_alert_out(alert, route.outputs))
+        return out
+
+
+def _score_out(score: Score, outputs: Outputs) -> Message:
+    topic = score_topic(outputs.prefix, score.stream)
+    return Message(topic, encode_score(score), qos=outputs.score_qos)
+
+
+def _alert_out(alert: Alert, outputs: Outputs) -> Message:
+    topic = alert_topic(outputs.prefix, alert.stream)
+    return Message(topic, encode_alert(alert), retain=True, qos=outputs.alert_qos)

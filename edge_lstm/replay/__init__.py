@@ -1,0 +1,1 @@
+"""Recordings through the code that runs live: ``edge-lstm replay``."""

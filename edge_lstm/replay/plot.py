@@ -1,0 +1,114 @@
+"""A replayed stream as a picture: what was measured, what was expected, and where that parted."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from edge_lstm.replay.tracks import Track
+from edge_lstm.tables import Table
+
+MOST_CHANNELS = 8
+INK, QUIET, BAND, ALERT = "#1b3a4b", "#8a9ba8", "#9ecae1", "#d1495b"
+
+
+def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: str) -> None:
+    """Draw channels with their 95 % band, alerts shaded, and the surprise below.
+
+    Args:
+        path: its suffix names the format.
+        title: of the picture, usually the recording's name.
+    """
+    shown = _most_blamed(tracks)
+    height = 1.5 * len(shown) + 2.2
+    figure, axes = plt.subplots(
+        len(shown) + 1, 1, sharex=True, figsize=(12, height), layout="constrained",
+        height_ratios=[1.0] * len(shown) + [1.3],
+    )  # fmt: skip
+    clock = _clock(table)
+    for axis, (track, c) in zip(axes[:-1], shown, strict=True):
+        _draw_channel(axis, clock, track, c)
+    _draw_surprise(axes[-1], clock, tracks)
+    hidden = sum(len(track.channels) for track in tracks) - len(shown)
+    more = f"   ({hidden} more channels not shown)" if hidden else ""
+    figure.suptitle(f"{title}   scored by {model}{more}", x=0.01, ha="left", fontsize=11, color=INK)
+    if table.clock:
+        locator = mdates.AutoDateLocator()
+        axes[-1].xaxis.set_major_locator(locator)
+        axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    else:
+        axes[-1].set_xlabel("row")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _clock(table: Table) -> NDArray[np.object_] | NDArray[np.float64]:
+    if not table.clock:
+        return table.t
+    return np.array([datetime.fromtimestamp(t, UTC).replace(tzinfo=None) for t in table.t.tolist()], object)
+
+
+def _most_blamed(tracks: list[Track]) -> list[tuple[Track, int]]:
+    """Return the channels to show: those with the largest blame in any alert, in the file's order."""
+    blame = {
+        (i, c): float(track.results.cause[:, c, 3].max(initial=0.0))
+        for i, track in enumerate(tracks)
+        for c in range(len(track.channels))
+    }
+    chosen = sorted(sorted(blame, key=lambda key: -blame[key])[:MOST_CHANNELS])
+    return [(tracks[i], c) for i, c in chosen]
+
+
+def _spans(track: Track) -> list[tuple[int, int]]:
+    """Return first and last row of each alert."""
+    on = np.isin(track.results.phase, (1, 2, 4)).astype(int)
+    edges = np.diff(np.r_[0, on, 0])
+    return list(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
+
+
+def _draw_channel(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64], track: Track, c: int) -> None:
+    x = track.x[:, c]
+    location, spread = track.expected[:, c, 0], track.expected[:, c, 1]
+    known = spread > 0
+    band = np.where(known, 2.0 * spread, np.nan)
+    location = np.where(known, location, np.nan)
+    axis.fill_between(clock, location - band, location + band, color=BAND, alpha=0.55, lw=0, label="expected, 95 %")
+    axis.plot(clock, x, color=INK, lw=0.8, label="measured")
+    finite = x[np.isfinite(x)]
+    if len(finite):  # the band of the first rows must not set the scale
+        low, high = float(finite.min()), float(finite.max())
+        margin = 0.12 * (high - low) or 0.5
+        axis.set_ylim(low - margin, high + margin)
+    for first, last in _spans(track):
+        axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)
+    axis.set_title(track.channels[c], loc="left", fontsize=9, color=INK, pad=3)
+    _plain(axis)
+
+
+def _draw_surprise(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64], tracks: list[Track]) -> None:
+    strength = np.max([track.results.strength for track in tracks], axis=0)
+    level = np.max([track.results.level for track in tracks], axis=0)
+    axis.fill_between(clock, 0, strength, color=INK, alpha=0.75, lw=0, step="mid")
+    axis.plot(clock, np.where(level > 0, level, np.nan), color=ALERT, lw=1, ls="--", label="alert level (from the budget)")
+    for track in tracks:
+        for first, last in _spans(track):
+            axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)
+    axis.set_title("surprise, powers of ten", loc="left", fontsize=9, color=INK, pad=3)
+    axis.set_ylim(0, max(8.0, float(strength.max()) * 1.05))
+    axis.legend(loc="upper left", fontsize=8, frameon=False)
+    _plain(axis)
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(QUIET)
+    axis.tick_params(colors=QUIET, labelsize=8)
+    axis.margins(x=0.005)
