@@ -39,7 +39,7 @@ class _Dialect(NamedTuple):
 
 _TIME_KEYS = ("t", "ts", "time", "timestamp")
 _DIALECTS = {
-    "json": _Dialect(_TIME_KEYS, frozenset(_TIME_KEYS), True),
+    "json": _Dialect(_TIME_KEYS, frozenset((*_TIME_KEYS, "seq")), True),
     "zigbee2mqtt": _Dialect(("last_seen",), frozenset({"last_seen", "elapsed", "linkquality", "battery"}), False),
     "tasmota": _Dialect((), frozenset({"Time", "Epoch"}), True),
 }

@@ -23,7 +23,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
         format: the payload's format. ``esphome`` and ``statestream`` are bare numbers by other
             names; ``zigbee2mqtt`` and ``tasmota`` are JSON with a known place of time and noise.
         channels: channel name to its path in the payload. Empty: every number found is a channel
-            named by its path, but for ``t``, ``ts``, ``time`` and ``timestamp`` (json);
+            named by its path, but for ``t``, ``ts``, ``time``, ``timestamp`` and ``seq`` (json);
             ``last_seen``, ``elapsed``, ``linkquality``, ``battery`` and all below the first level
             (zigbee2mqtt); ``Time`` and ``Epoch`` (tasmota). For SenML the path is a record's name;
             for a bare number it is the topic's ``{channel}``, or nothing.
