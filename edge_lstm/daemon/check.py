@@ -1,0 +1,179 @@
+"""From options to what runs, with everything that is wrong with them.
+
+``edge-lstm check`` and ``edge-lstm run`` both come through here, so what one accepts the other runs.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from edge_lstm.bundle import Bundle, read
+from edge_lstm.daemon import toml
+from edge_lstm.daemon.broker import Broker, open_broker
+from edge_lstm.daemon.config import Config, Output, SourceOptions, default_weights, parse_budget
+from edge_lstm.daemon.toml import Place, Problems
+from edge_lstm.errors import ConfigError, EdgeLstmError
+from edge_lstm.lane import Settings
+from edge_lstm.pipeline import Outputs, Route
+from edge_lstm.stages.decode import Decoder
+from edge_lstm.stages.topics import is_sound, overlaps
+
+T = TypeVar("T")
+
+_BARE = ("number", "esphome", "statestream")
+_DEEPEST_STREAM = 16  # levels of a stream's name that are looked at for loops
+
+
+class Prepared(NamedTuple):
+    """What a configuration comes to, ready to run."""
+
+    config: Config
+    broker: Broker
+    routes: list[Route]
+
+
+class InvalidConfigError(ConfigError):
+    """Everything that is wrong with a configuration.
+
+    Attributes:
+        problems: one line each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def prepare_file(path: Path) -> Prepared:
+    """Read a configuration file, and everything that it names.
+
+    Raises:
+        ConfigError: it can't be run.
+    """
+    data, problems = toml.read(path)
+    return _prepare(data, path.parent, problems)
+
+
+def prepare_options(data: dict[str, Any]) -> Prepared:
+    """Take options from a command line, in the file's structure.
+
+    Raises:
+        ConfigError: they can't be run.
+    """
+    return _prepare(data, Path(), Problems("command line"))
+
+
+def _prepare(data: dict[str, Any], folder: Path, problems: Problems) -> Prepared:
+    config = toml.to_struct(data, Config, (), problems)
+    broker = open_broker(config.mqtt, folder, problems)
+    _check_output(config.output, problems)
+    _check_topics(config, problems)
+    routes = Routes(config.output, folder, problems).build(config.source)
+    if problems.found or broker is None:
+        raise InvalidConfigError(problems.found)
+    return Prepared(config, broker, routes)
+
+
+class Routes:
+    """Makes routes of sources; bundles that several name are read once."""
+
+    def __init__(self, output: Output, folder: Path, problems: Problems) -> None:
+        self._outputs = Outputs(**{name: getattr(output, name) for name in Outputs.__struct_fields__})
+        self._folder = folder
+        self._problems = problems
+        self._bundles: dict[Path, Bundle] = {}
+
+    def build(self, sources: list[SourceOptions]) -> list[Route]:
+        """Return a route for each source that has nothing wrong with it."""
+        routes = (self._route(source, ("source", n)) for n, source in enumerate(sources) if source.topic)
+        return [route for route in routes if route is not None]
+
+    def _route(self, source: SourceOptions, place: Place) -> Route | None:
+        before = len(self._problems.found)
+        self._try((*place, "topic"), lambda: Decoder(source))
+        budget_s = self._try((*place, "budget"), lambda: parse_budget(source.budget))
+        bundle = self._try((*place, "weights"), lambda: self._bundle(source))
+        self._try((*place, "period_s"), lambda: _check_period(source))
+        if bundle is not None:
+            self._try((*place, "channels"), lambda: _check_channels(source, bundle))
+        if len(self._problems.found) > before or bundle is None or budget_s is None:
+            return None
+        settings = Settings(
+            budget_s=budget_s,
+            window_s=source.window_s,
+            silence_s=source.silence_s,
+            max_streams=source.max_streams,
+        )
+        return Route(source, bundle, settings, self._outputs)
+
+    def _bundle(self, source: SourceOptions) -> Bundle:
+        path = self._folder / Path(source.weights).expanduser() if source.weights else default_weights()
+        if path not in self._bundles:
+            self._bundles[path] = read(path)
+        return self._bundles[path]
+
+    def _try(self, place: Place, function: Callable[[], T]) -> T | None:
+        """Return what a function returns; note what it finds wrong."""
+        try:
+            return function()
+        except EdgeLstmError as error:
+            self._problems.add(place, str(error))
+            return None
+
+
+def _check_period(source: SourceOptions) -> None:
+    if not 0 <= source.period_s < 1e9:
+        raise ConfigError(f"period_s is {source.period_s}, expected seconds between the samples of a block, or 0")
+
+
+def _check_channels(source: SourceOptions, bundle: Bundle) -> None:
+    """Refuse a source that can't give the bundle what it was fitted on."""
+    needed = bundle.metadata.channel_names
+    if bundle.metadata.judge == "adaptive":
+        return  # each channel is a stream of its own
+    bare = source.format in _BARE
+    if bare and not source.channels and "{channel}" not in source.topic and needed != ("value",):
+        raise ConfigError(
+            f"format {source.format!r} gives one number without a name, and the bundle needs {', '.join(needed)}; "
+            "put {channel} into the topic where their names stand"
+        )
+    if not source.channels or ("{channel}" in source.topic and not bare):
+        return  # they are found in the payload, or get their names from the topic
+    missing = [name for name in needed if name not in source.channels]
+    if missing:
+        raise ConfigError(
+            f"channels has no {', '.join(map(repr, missing))}, which the bundle {bundle.metadata.name!r} needs; "
+            f"it was fitted on {', '.join(needed)}"
+        )
+
+
+def _check_output(output: Output, problems: Problems) -> None:
+    prefix = output.prefix
+    if not prefix or set(prefix) & set("+#") or prefix[0] in "$/" or prefix[-1] == "/" or not is_sound(prefix):
+        message = f"prefix is {prefix[:60]!r}, expected levels of a topic such as 'edge-lstm' or 'plant/edge-lstm'"
+        problems.add(("output", "prefix"), message)
+
+
+def _check_topics(config: Config, problems: Problems) -> None:
+    """Refuse topics that would bring a message twice, or our own messages back."""
+    if not config.source:
+        problems.add(("source",), "there is no [[source]]; name at least one topic to watch")
+    topics = [source.topic for source in config.source]
+    ours = _own_topics(config.output.prefix)
+    for n, topic in enumerate(topics):
+        earlier = next((other for other in topics[:n] if other and overlaps(other, topic)), None)
+        if topic and earlier:
+            message = f"topic {topic!r} overlaps {earlier!r}; a message may belong to one source only"
+            problems.add(("source", n, "topic"), message)
+        own = next((own for own in ours if overlaps(own, topic)), None)
+        if topic and own:
+            message = f"topic {topic!r} takes in {own!r}, which we publish; narrow it, or change the output's prefix"
+            problems.add(("source", n, "topic"), message)
+
+
+def _own_topics(prefix: str) -> list[str]:
+    """Return filters of what we publish."""
+    own = [f"{prefix}/{name}" for name in ("status", "info", "stats")]
+    for depth in range(1, _DEEPEST_STREAM + 1):
+        own += [f"{prefix}{'/+' * depth}/{name}" for name in ("score", "alert")]
+    return own

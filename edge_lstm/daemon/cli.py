@@ -1,0 +1,98 @@
+"""The command line. What a command needs is imported when it runs, so ``--help`` is quick on a small machine."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+
+from edge_lstm.errors import EdgeLstmError
+
+OK, USAGE, UNAVAILABLE, INTERNAL = 0, 2, 69, 70  # exit codes; the latter two from sysexits.h
+
+COMMANDS = {
+    "run": ("edge_lstm.daemon.commands.run", "watch streams and publish scores and alerts"),
+    "check": ("edge_lstm.daemon.commands.check", "say everything that is wrong with a configuration"),
+    "replay": ("edge_lstm.replay.command", "score a CSV file or a recording as if it were live"),
+    "record": ("edge_lstm.daemon.commands.record", "write what a broker sends to a file"),
+    "fit": ("edge_lstm.fit.command", "train a bundle on recordings of normal operation"),
+    "inspect": ("edge_lstm.daemon.commands.inspect", "show what is in a bundle"),
+    "demo": ("edge_lstm.demo.command", "watch simulated sensors go wrong"),
+}
+EXTRAS = {"torch": "train", "amqtt": "demo", "rich": "demo", "matplotlib": "plot"}
+
+EPILOG = """\
+examples:
+  edge-lstm run --broker mqtt://localhost --topic 'sensors/+/temperature' --format number
+  edge-lstm run -c /etc/edge-lstm/config.toml
+  edge-lstm check -c config.toml
+  edge-lstm record --broker mqtt://localhost --topic 'sensors/#' -o day.jsonl
+
+exit codes: 0 done, 2 usage or configuration, 69 no broker (one-shot commands), 70 a fault of ours
+"""
+
+
+class BrokerError(EdgeLstmError):
+    """A one-shot command found no broker."""
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return installed_version("edge-lstm")
+    except PackageNotFoundError:  # run from a source tree
+        return "0+source"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parser(argv).parse_args(argv)
+        if args.command is None:
+            _parser(argv).print_help(sys.stderr)
+            return USAGE
+        return int(import_module(COMMANDS[args.command][0]).main(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # 'edge-lstm inspect ... | head'
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return _complain(f"this needs {error.name}; pip install 'edge-lstm[{EXTRAS[error.name]}]'")
+    except BrokerError as error:
+        _complain(str(error))
+        return UNAVAILABLE
+    except EdgeLstmError as error:
+        return _complain(str(error))
+
+
+def _complain(message: str) -> int:
+    for line in message.splitlines():
+        sys.stderr.write(f"edge-lstm: {line}\n")
+    return USAGE
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser that knows all commands, and the options of the one that is asked for."""
+    parser = argparse.ArgumentParser(
+        prog="edge-lstm",
+        description="Watches MQTT sensor streams with a stateful, quantized LSTM and publishes anomaly scores.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-lstm {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        if find_spec(module.rpartition(".")[0]) is None or find_spec(module) is None:
+            continue  # an installation may leave out what only a workstation needs
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:
+            import_module(module).add_arguments(command)
+    return parser

@@ -1,0 +1,102 @@
+"""``edge-lstm run``: the daemon."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_lstm.daemon.commands.options import add_broker, broker_table
+from edge_lstm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_lstm.daemon.check import Prepared
+
+EPILOG = """\
+examples:
+  edge-lstm run -c config.toml
+  edge-lstm run --broker mqtt://localhost --topic 'zigbee2mqtt/+' --format zigbee2mqtt
+  edge-lstm run --broker mqtt://localhost --topic 'plant/{stream}/data' --weights pump.safetensors
+
+Publishes PREFIX/STREAM/score, PREFIX/STREAM/alert (retained), and about itself PREFIX/status, PREFIX/info (both
+retained) and PREFIX/stats. Ends with 0 on SIGTERM or SIGINT.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a TOML file; or else --broker and --topic")
+    add_broker(parser, required=False)
+    parser.add_argument("--weights", metavar="BUNDLE", help="default: the universal bundle")
+    parser.add_argument("--format", help="of the payloads: json (default), number, zigbee2mqtt, tasmota, esphome, ...")
+    parser.add_argument("--budget", help="alerts that chance may raise per stream (1/week)")
+    parser.add_argument("--prefix", help="first levels of the topics to publish under (edge-lstm)")
+    parser.add_argument("--publish", choices=("every", "alerts"), help="every score (default), or alerts only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    _check_usage(args)
+    from edge_lstm.daemon import check, logs
+
+    prepared = check.prepare_file(args.config) if args.config else check.prepare_options(_tables(args))
+    logs.start("debug" if args.verbose else prepared.config.log.level)
+    try:
+        _serve(prepared)
+    except Exception:
+        logging.getLogger("edge_lstm").exception("a fault of ours; please report it")
+        return 70
+    return 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
+    own = ("broker", "weights", "format", "budget", "prefix", "publish", "password_file", "ca_file", "topic")
+    given = [name for name in own if getattr(args, name)]
+    if args.config and given:
+        raise ConfigError(f"--{given[0].replace('_', '-')} and -c exclude each other; put it into {args.config}")
+    if not args.config and not (args.broker and args.topic):
+        raise ConfigError("run needs -c FILE, or --broker and --topic; see 'edge-lstm run --help'")
+
+
+def _tables(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the configuration that the options stand for."""
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+    sources = [{"topic": topic} | given("weights", "format", "budget") for topic in args.topic]
+    return {"mqtt": broker_table(args), "output": given("prefix", "publish"), "source": sources}
+
+
+def _serve(prepared: "Prepared") -> None:
+    from edge_lstm.daemon.mqtt import Link
+    from edge_lstm.daemon.service import Service
+    from edge_lstm.pipeline import Pipeline
+
+    prefix = prepared.config.output.prefix
+    filters = [route.decoder.pattern.filter for route in prepared.routes]
+    link = Link(prepared.broker, filters, f"{prefix}/status")
+    Service(Pipeline(prepared.routes), link, prefix, _info(prepared)).run()
+
+
+def _info(prepared: "Prepared") -> dict[str, Any]:
+    """Return what the daemon says about itself."""
+    from edge_lstm.daemon.cli import version
+
+    sources = [
+        {
+            "topic": route.decoder.source.topic,
+            "format": route.decoder.source.format,
+            "model": route.reporter.model,
+            "judge": route.lane.bundle.metadata.judge,
+            "channels": route.lane.bundle.metadata.channel_names,
+            "budget_s": route.lane.settings.budget_s,
+        }
+        for route in prepared.routes
+    ]
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"version": version(), "python": python, "sources": sources}

@@ -1,0 +1,150 @@
+"""Every option there is, as one tree of structs: what a TOML file or a command line is read into."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+import edge_lstm
+from edge_lstm.errors import ConfigError
+from edge_lstm.lane import Settings
+from edge_lstm.pipeline import Publish
+from edge_lstm.stages.decode import Source
+
+DEFAULTS = Settings()
+
+Qos = Annotated[int, Meta(ge=0, le=1)]  # QoS 2 needs a memory that outlives the process
+
+
+class Mqtt(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker, and how to talk to it.
+
+    Attributes:
+        broker: ``mqtt://host:1883``, or ``mqtts://`` for TLS; a user may stand before the host.
+        client_id: fixed, it lets the broker keep messages while we are away; empty, a random one.
+        qos: of the subscriptions.
+        password_file: its first line; passwords never stand in a configuration.
+        ca_file: authorities to trust in place of the system's.
+        cert_file: our own certificate, if the broker wants one, with ``key_file``.
+        clean_session: ask the broker to forget us on leaving; by default only without ``client_id``.
+    """
+
+    broker: str = "mqtt://localhost:1883"
+    client_id: str = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    keepalive_s: Annotated[int, Meta(ge=5, le=65535)] = 30
+    qos: Qos = 1
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    clean_session: bool | None = None
+
+    @property
+    def url(self) -> SplitResult:
+        """The broker's address in parts."""
+        return urlsplit(self.broker)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.scheme == "mqtts"
+
+    @property
+    def port(self) -> int:
+        """The broker's port."""
+        return self.url.port or (8883 if self.tls else 1883)
+
+    @property
+    def clean(self) -> bool:
+        """Whether the broker shall forget us on leaving."""
+        return not self.client_id if self.clean_session is None else self.clean_session
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What is published, and where; ``pipeline.Outputs`` as options.
+
+    Attributes:
+        prefix: first levels of every topic of ours.
+        publish: ``every`` score, or ``alerts`` only.
+    """
+
+    prefix: str = "edge-lstm"
+    publish: Publish = "every"
+    score_qos: Qos = 0
+    alert_qos: Qos = 1
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What is logged, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SourceOptions(Source, frozen=True, kw_only=True):
+    """A source of messages, and how its streams are watched.
+
+    Attributes:
+        weights: a bundle, from the configuration's folder; empty: the universal one.
+        budget: alerts that chance may raise per stream, such as ``1/week``, ``2/day`` or ``12h``.
+        window_s: values of one sample may come this far apart, in several messages.
+        silence_s: a shorter silence is never an alert; 0: none is.
+        max_streams: further streams are refused, and counted.
+    """
+
+    weights: str = ""
+    budget: str = "1/week"
+    window_s: Annotated[float, Meta(ge=0, le=86_400)] = DEFAULTS.window_s
+    silence_s: Annotated[float, Meta(ge=0, le=31_536_000)] = DEFAULTS.silence_s
+    max_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULTS.max_streams
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    mqtt: Mqtt = Mqtt()
+    output: Output = Output()
+    log: Log = Log()
+    source: list[SourceOptions] = []
+
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_PERIODS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "month": 30 * 86_400.0, "year": 365 * 86_400.0}
+_BUDGET = re.compile(r"(?P<count>\d{1,6})/(?P<per>[a-z]+)|(?P<every>\d{1,6}(?:\.\d{1,6})?)(?P<unit>[smhdw])")
+_LONGEST_BUDGET_S = 100 * _PERIODS["year"]
+
+
+def parse_budget(text: str) -> float:
+    """Return in how many seconds a stream may raise one alert by chance.
+
+    Args:
+        text: ``1/week``, ``2/day``, ``10/month``, or the seconds themselves as ``7d``, ``12h``, ``90m``.
+
+    Raises:
+        ConfigError: it is not a budget.
+    """
+    found = _BUDGET.fullmatch(text.strip())
+    seconds = 0.0
+    if found and found["count"]:
+        seconds = _PERIODS.get(found["per"], 0.0) / max(int(found["count"]), 1e-9)
+    elif found:
+        seconds = float(found["every"]) * _SECONDS[found["unit"]]
+    if not 1.0 <= seconds <= _LONGEST_BUDGET_S:
+        raise ConfigError(f"budget is {text!r}, expected alerts per time such as '1/week' or '2/day', or a time, '12h'")
+    return seconds
+
+
+def default_weights() -> Path:
+    """Return the path of the universal bundle, which is shipped.
+
+    Raises:
+        ConfigError: this installation has none.
+    """
+    path = Path(edge_lstm.__path__[0]).parent / "weights" / "universal.safetensors"
+    if not path.is_file():
+        raise ConfigError(f"{path} is not there, and it is what runs without 'weights'; name a bundle")
+    return path

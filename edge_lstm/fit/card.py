@@ -1,0 +1,54 @@
+"""Model cards: what a bundle is, in Markdown, from the bundle itself."""
+
+from edge_lstm.bundle import Bundle
+from edge_lstm.fit.report import FitReport
+
+
+def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[str, ...] = ()) -> str:
+    """Return the card of a bundle.
+
+    Args:
+        bundle: a sealed one.
+        size: of its file, bytes.
+        figures: what was measured, by a name that says of what and in what unit.
+        warnings: what a person should know before using it.
+    """
+    m = bundle.metadata
+    channels = ", ".join(f"{c.name} [{c.unit}]" if c.unit else c.name for c in m.channels)
+    period = f"{m.period_s:g} s" if m.period_s else "learnt from each stream"
+    facts = {
+        "digest": f"`{bundle.digest}`",
+        "judge": m.judge,
+        "channels": channels,
+        "sampling period": period,
+        "network": f"LSTM, {m.num_layers} x {m.hidden_size} units, int8 weights, {m.activation_bits}-bit activations",
+        "file": f"{size / 1024:.1f} KiB",
+        "no score before": f"{m.warm_up} samples",
+    }
+    facts |= {key.replace("_", " "): _text(value) for key, value in m.provenance.items()}
+    lines = [f"# {m.name}", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    lines += ["", "| measured | |", "| --- | --- |"]
+    lines += [f"| {name} | {value:.4g} |" for name, value in figures.items()]
+    if warnings:
+        lines += ["", "Warnings:", "", *(f"- {warning}" for warning in warnings)]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def figures(report: FitReport) -> dict[str, float]:
+    """Return a fit's figures for its card."""
+    return {
+        "normal rows": report.rows,
+        "of them held back from the weights": report.held_back,
+        "squared error on rows the weights saw, squared scales": report.seen_error,
+        "squared error on held-back rows": report.held_back_error,
+        "the same for persistence": report.persistence_error,
+        "largest forecast difference, float against quantized, scales": report.forecast_difference,
+        "root mean square of it": report.forecast_difference_rms,
+        "largest surprise difference on held-back rows": report.surprise_difference,
+        "share of held-back rows with a score over 0.99": report.over,
+    }

@@ -1,0 +1,62 @@
+"""Fit one bundle per simulated device kind, each from that kind's normal operation: <kind>.safetensors and its card.
+
+    python weights/recipes/devices.py -o weights --seed 0
+
+The recordings come from ``python -m firmware_sim normal``, as a person with devices would record them.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from edge_lstm.fit.card import card, figures
+from edge_lstm.fit.console import progress_bar
+from edge_lstm.fit.fitting import FitOptions, fit_files
+
+KINDS = ("bearing", "pump", "motor", "room", "meter")
+ROWS, DEVICES = 3000, 4  # of each of several devices of a kind: siblings share a bundle
+HIDDEN = 32
+
+
+def record(kind: str, seed: int, folder: Path) -> list[Path]:
+    """Return CSV files of normal operation, one a device."""
+    paths = []
+    for device in range(DEVICES):
+        path = folder / f"{kind}-{device}.csv"
+        command = [sys.executable, "-m", "firmware_sim", "normal", "--kind", kind, "--rows", str(ROWS)]
+        subprocess.run([*command, "--seed", str(1000 * seed + device), "-o", str(path)], check=True)
+        paths.append(path)
+    return paths
+
+
+def fit_kind(kind: str, seed: int, output: Path) -> None:
+    """Fit one kind and write its bundle and its card."""
+    notes = {
+        "recipe": "weights/recipes/devices.py",
+        "recording": f"firmware_sim normal --kind {kind} --rows {ROWS}, {DEVICES} devices",
+    }
+    options = FitOptions(name=kind, hidden_size=HIDDEN, seed=seed, notes=notes)
+    path = output / f"{kind}.safetensors"
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as tell:
+        bundle, report = fit_files(record(kind, seed, Path(folder)), path, options, tell)
+    path.with_suffix(".md").write_text(card(bundle, path.stat().st_size, figures(report), report.warnings))
+
+
+def main() -> None:
+    """Fit the kinds asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only this one; may be repeated")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for kind in args.kind or KINDS:
+        fit_kind(kind, args.seed, args.output)
+
+
+if __name__ == "__main__":
+    main()
