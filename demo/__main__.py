@@ -153,9 +153,10 @@ def _follow(
     spoken = 0
     while not done or time.monotonic() - done < SETTLE_S:
         time.sleep(0.2)
-        if not done and sensors.poll() is not None:
-            done = time.monotonic()
         with lock:
+            if not done and sensors.poll() is not None:
+                done = time.monotonic()
+                ledger.closed = True
             if live is not None:
                 live.update(screen(ledger, began, seconds, broker), refresh=True)
             elif time.monotonic() - began > 10 * (spoken + 1):

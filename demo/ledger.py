@@ -61,6 +61,7 @@ class Ledger:
         self.alerts: list[Alert] = []
         self.sent: set[tuple[str, float]] = set()
         self.scored: set[tuple[str, float]] = set()
+        self.closed = False  # the sensors are off: from now on their silence is no news
 
     def _stream(self, name: str) -> Stream:
         if name not in self.streams:
@@ -94,13 +95,16 @@ class Ledger:
     def truth(self, name: str, payload: dict[str, object], now: float) -> None:
         """Note a fault that a device injected into itself."""
         start, end = float(payload["start"]), float(payload["end"])  # type: ignore[arg-type]
-        self.faults.append(Fault(name, str(payload["fault"]), str(payload["channel"]), start, end, now))
+        channel = str(payload["channel"] or "device")
+        self.faults.append(Fault(name, str(payload["fault"]), channel, start, end, now))
 
     def alert(self, payload: dict[str, object], now: float) -> None:
         """Note an alert, and which fault it belongs to."""
         stream = self._stream(str(payload["stream"]))
         if payload["phase"] != "start":
             stream.alert = ""
+            return
+        if self.closed and payload["reason"] == "silence":
             return
         causes = payload["causes"]
         channel = str(causes[0]["channel"]) if isinstance(causes, list) and causes else ""

@@ -1,8 +1,8 @@
-"""The electricity meter of a household: switching appliances, voltage sag, grid frequency.
+"""The electricity meter of a household: power, voltage sag, current.
 
-Regular cycles (fridge, heat pump) lie under what people do: lights by daylight, cooking at meals,
-a kettle now and then. Voltage drops over the supply impedance; frequency wanders as in a large
-synchronous grid.
+Inverter-driven compressors (fridge, heat pump) modulate slowly under what people do: lights by
+daylight, cooking at meals, a kettle now and then. Voltage drops over the supply impedance; current follows
+power, voltage, and a power factor that is worse when little but electronics is on.
 """
 
 from math import cos, pi
@@ -17,7 +17,7 @@ _NO_LOAD_V = 233.5
 _STANDBY_W = 85.0
 _FRIDGE_STAGES = ((0.0, 110.0), (105.0, 75.0))  # W, hold in steps of 10 s
 _HEAT_PUMP_STAGES = ((0.0, 50.0), (700.0, 45.0))
-_HOB_STAGES = ((0.0, 7.0), (1_400.0, 8.0))  # a thermostat clicking
+_HOB_STAGES = ((900.0, 30.0), (1_400.0, 20.0))  # induction: power follows the cook, no thermostat
 
 
 class Meter:
@@ -33,18 +33,18 @@ class Meter:
         self.wear = 0.0
         self._rng = rng
         self._time_s = day_start_s
-        self._fridge = Program(rng, _FRIDGE_STAGES)
-        self._heat_pump = Program(rng, _HEAT_PUMP_STAGES, slew=220.0)
-        self._hob = Program(rng, _HOB_STAGES, spread=0.05)
+        self._fridge = Program(rng, _FRIDGE_STAGES, slew=4.0)
+        self._heat_pump = Program(rng, _HEAT_PUMP_STAGES, slew=12.0)
+        self._hob = Program(rng, _HOB_STAGES, spread=0.05, slew=25.0)
         self._living = Wander(rng, sd=0.2, tau=90.0)
         self._feeder = Wander(rng, sd=1.0, tau=150.0)
-        self._grid = Wander(rng, sd=0.018, tau=20.0)
+        self._factor = Wander(rng, sd=0.004, tau=40.0)
         self._no_load_v = _NO_LOAD_V + rng.gauss(0.0, 1.0)
         self._kettle_left = 0
         self._hob_left = 0
 
     def step(self) -> tuple[float, float, float]:
-        """Advance ten seconds; return power in W, voltage in V, and frequency in Hz."""
+        """Advance ten seconds; return power in W, voltage in V, and current in A."""
         gauss = self._rng.gauss
         hour = self._time_s % DAY_S / 3600.0
         self._time_s += _PERIOD_S
@@ -54,10 +54,11 @@ class Meter:
         open_v = self._no_load_v + street_v
         voltage = open_v - _SUPPLY_OHM * nominal_w / open_v
         power = nominal_w * (voltage / 230.0) ** 2  # mostly resistive
+        factor = 0.90 + 0.09 * min(1.0, power / 3_000.0) + self._factor.step()
         return (
             power * gauss(1.0, 0.004) + gauss(0.0, 2.0),
             voltage + gauss(0.0, 0.12),
-            50.0 + self._grid.step() + gauss(0.0, 0.001),
+            power / (voltage * factor) * gauss(1.0, 0.004) + gauss(0.0, 0.01),
         )
 
     def _appliances(self, hour: float) -> float:
@@ -94,7 +95,7 @@ KIND = Kind(
     channels=(
         Channel("power_w", 1.0, typical=400.0, low=0.0, high=25_000.0),
         Channel("voltage_v", 0.1, typical=1.5, low=0.0, high=300.0, bipolar=True),
-        Channel("frequency_hz", 0.001, typical=0.03, low=40.0, high=60.0, bipolar=True),
+        Channel("current_a", 0.01, typical=1.8, low=0.0, high=110.0),
     ),
     build=Meter,
 )
