@@ -261,7 +261,7 @@ class Reference:
         """Lose what a gap makes worthless."""
         self.h = np.zeros((self.num_layers, self.hidden_size), np.float32)
         self.c = np.zeros((self.num_layers, self.hidden_size), np.float32)
-        self.bias = self.fast = self.season_fast = self.log_distance = 0.0
+        self.bias = self.fast = self.season_fast = self.log_distance = self.persistence = 0.0
         self.mean_residual = [0.0] * self.num_channels
         self.since = 0
         self.forecast = [(0.0, 0.0)] * self.num_channels  # void while since = 0
@@ -327,7 +327,11 @@ class Reference:
             quality = "recovering"
         else:
             quality = "suspect" if suspect else "ok"
-        loudest = ruled if ruled.strength > judged.strength else judged
+        self.persistence = (
+            max(0.0, self.persistence + (judged.strength - 2.0) / 10.0) if quality in ("ok", "suspect") else 0.0
+        )
+        lasting = judged._replace(strength=judged.strength + self.persistence)
+        loudest = ruled if ruled.strength > lasting.strength else lasting
         level, alert, event, causes = self.watch(t, x, quality, loudest, gap, moved)
 
         self.forecast = self.step(self.normalize(x, n))
@@ -564,7 +568,7 @@ class Reference:
             self.causes = causes
             return level, "start", self.event, causes
 
-        if strength >= level - 1.0:
+        if strength >= level / 2.0:
             event, self.calm = event._replace(end=t), 0
         else:
             self.calm += 1

@@ -18,6 +18,7 @@ from edge_lstm.core.table import (
     NOT_FINITE,
     OUT_OF_ORDER,
     PERIOD,
+    PERSISTENCE,
     RESIDUAL_MEAN,
     SCORED,
     SEASON_FAST,
@@ -86,6 +87,7 @@ def forget(state: State, row: int) -> None:
         state.channel[row, c, SEASON_FAST] = 0.0
         state.channel[row, c, RESIDUAL_MEAN] = 0.0
     state.row[row, LOG_DISTANCE] = 0.0
+    state.row[row, PERSISTENCE] = 0.0
     state.row[row, SINCE] = 0.0
 
 

@@ -14,6 +14,7 @@ from edge_lstm.core.table import (
     NOTHING,
     OK,
     PERIOD,
+    PERSISTENCE,
     QUIET,
     RECOVERING,
     SCORED,
@@ -53,18 +54,18 @@ def _quality(weights: Weights, state: State, row: int, suspect: bool) -> int:
 @jit
 def _strongest(
     weights: Weights, state: State, row: int, change: int,
-    surprise: float, reason: int, scratch: Scratch,
+    strength: float, reason: int, scratch: Scratch,
 ) -> tuple[float, int]:  # fmt: skip
     """Let the rules speak beside the judge; return the strength and reason that remain."""
-    strength, rule, channel = rules(weights, state, row, scratch)
+    most, rule, channel = rules(weights, state, row, scratch)
     if change == admit.GAPPED:
-        strength, rule, channel = CEILING, GAP, -1
-    if strength > surprise:
+        most, rule, channel = CEILING, GAP, -1
+    if most > strength:
         for c in range(scratch.blame.shape[0]):
-            scratch.blame[c] = strength if c == channel else 0.0
-        return strength, rule
-    if surprise > 0.0:
-        return surprise, reason
+            scratch.blame[c] = most if c == channel else 0.0
+        return most, rule
+    if strength > 0.0:
+        return strength, reason
     return 0.0, NOTHING
 
 
@@ -99,7 +100,12 @@ def advance_row(
     surprise, reason = judge(weights, state, row, t, scratch)
     if quality == WARMING_UP:
         surprise = 0.0
-    strength, reason = _strongest(weights, state, row, change, surprise, reason, scratch)
+    strength = surprise
+    if quality in (OK, SUSPECT):
+        strength = surprise + alert.persist(state, row, surprise)
+    else:
+        state.row[row, PERSISTENCE] = 0.0
+    strength, reason = _strongest(weights, state, row, change, strength, reason, scratch)
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
     if phase == QUIET:

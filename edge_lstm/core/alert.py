@@ -20,6 +20,7 @@ from edge_lstm.core.table import (
     LAST_OVER,
     OBSERVED,
     PEAK_TIME,
+    PERSISTENCE,
     QUIET,
     REASON,
     SPREAD,
@@ -32,8 +33,18 @@ from edge_lstm.core.table import (
     State,
 )
 
+COMMON = 2.0  # a surprise that says nothing by lasting: one in a hundred
+LOOK = 10.0  # samples, about the memory of the judges: their surprises are one look, not ten
 HOLD = 20.0  # calm samples before an alert is over
-HYSTERESIS = 1.0  # a tenth as improbable still counts as the same event
+HYSTERESIS = 0.5  # of the level: this much still counts as the same event
+
+
+@jit
+def persist(state: State, row: int, surprise: float) -> float:
+    """Return what the surprises up to this one are worth because they last."""
+    lasting = max(0.0, state.row[row, PERSISTENCE] + (surprise - COMMON) / LOOK)
+    state.row[row, PERSISTENCE] = lasting
+    return lasting
 
 
 @jit
@@ -115,7 +126,7 @@ def follow(
         state.row[row, LAST_OVER] = t
         _report(state, row, t, results, k)
         return START
-    if strength >= level - HYSTERESIS:
+    if strength >= HYSTERESIS * level:
         state.row[row, CALM] = 0.0
         state.row[row, LAST_OVER] = t
     else:

@@ -121,7 +121,7 @@ class Engine:
         if set(arrays) != set(State._fields):
             message = f"state has {sorted(arrays)}, expected {sorted(State._fields)}"
             raise StateError(message)
-        used = len(arrays["row"])
+        used = arrays["row"].size // self.state.row.shape[1]
         for name, own in zip(State._fields, self.state, strict=True):
             array = arrays[name]
             expected = (used, *own.shape[1:])

@@ -57,6 +57,8 @@ def silent(state: State, used: int, now: float, shortest_s: float, found: I64) -
     for row in range(used):
         if state.row[row, SEEN] < KNOWN or state.row[row, SILENT_SINCE] > 0.0:
             continue
+        if state.row[row, ARRIVED] == 0.0:  # restored: its patience starts now
+            state.row[row, ARRIVED] = now
         if now - state.row[row, ARRIVED] > patience(state, row, shortest_s):
             state.row[row, SILENT_SINCE] = state.row[row, ARRIVED]
             found[n] = row
