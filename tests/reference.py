@@ -451,7 +451,8 @@ class Reference:
             young = self.since + 1
             surprises[0] = self.tails[0].learn(abs(r), n)
             if n > 50:
-                self.bias = ewma(self.bias, clip(r / spread, -1e6, 1e6), 10.0, n)
+                s = max(self.deviation, 1e-6 * abs(self.mean), 1e-9)
+                self.bias = ewma(self.bias, clip(r / math.sqrt(spread * s), -1e6, 1e6), 10.0, n)
             else:
                 self.bias = 0.0
             surprises[1] = self.tails[1].learn(abs(self.bias), n)

@@ -22,7 +22,7 @@ MEMORY = 1000.0  # samples
 
 
 @jit
-def _running_scale(state: State, row: int) -> float:
+def running_scale(state: State, row: int) -> float:
     """Return the scale of an adaptive row, never 0."""
     mean = state.channel[row, 0, MEAN]
     return max(max(state.channel[row, 0, DEVIATION], 1e-6 * abs(mean)), 1e-9)
@@ -38,7 +38,7 @@ def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
             y = clip(x, -1e15, 1e15)
             if state.row[row, SEEN] > 0.0:
                 mean = state.channel[row, c, MEAN]
-                scale = _running_scale(state, row)
+                scale = running_scale(state, row)
                 y = clip(y, fma(-LIMIT, scale, mean), fma(LIMIT, scale, mean))
         else:
             low = fma(-LIMIT, weights.scale[c], weights.mean[c])
@@ -73,7 +73,7 @@ def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
         channel[row, 0, MEAN] = fma(w, gap, channel[row, 0, MEAN])
         deviation = channel[row, 0, DEVIATION]
         channel[row, 0, DEVIATION] = fma(w, abs(gap) - deviation, deviation)
-    scale = _running_scale(state, row)
+    scale = running_scale(state, row)
     scratch.u[0] = np.float32(asinh64((x - channel[row, 0, MEAN]) / scale))
     step = 3.0 * (x - channel[row, 0, LAST])
     scratch.u[1] = np.float32(0.5 * asinh64(step / scale))
@@ -96,7 +96,7 @@ def forecast(weights: Weights, state: State, row: int, scratch: Scratch) -> None
     channels = scratch.x.shape[0]
     for c in range(channels):
         if weights.judge == ADAPTIVE:
-            base, unit = scratch.x[c], _running_scale(state, row)
+            base, unit = scratch.x[c], running_scale(state, row)
         else:
             base, unit = weights.mean[c], weights.scale[c]
         log_spread = clip(np.float64(scratch.out[channels + c]), -7.0, 7.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_lstm.core.cache import jit
 from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, log64
+from edge_lstm.core.normalize import running_scale
 from edge_lstm.core.table import (
     ADAPTIVE,
     BIAS,
@@ -151,7 +152,9 @@ def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple
     r = x - state.forecast[row, 0, 0]
     largest, reason = _learn(state, row, 0, abs(r)), FORECAST
     if n > SKIP:
-        relative = clip(r / state.forecast[row, 0, 1], -1e6, 1e6)
+        # between the forecast's own spread and the stream's: the first alone trusts quiet moments too much
+        unit = math.sqrt(state.forecast[row, 0, 1] * running_scale(state, row))
+        relative = clip(r / unit, -1e6, 1e6)
         channel[row, 0, BIAS_MEAN] = ewma(channel[row, 0, BIAS_MEAN], relative, SHORT, n)
     s = _learn(state, row, 1, abs(channel[row, 0, BIAS_MEAN]))
     if s > largest:

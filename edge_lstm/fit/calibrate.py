@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_lstm.core.cache import jit
+
 Floats = NDArray[np.float64]
 
 SHRINKAGE = 0.1  # of a covariance to its diagonal
@@ -67,12 +69,19 @@ class Judge(NamedTuple):
 
 
 def averaged(x: Floats, tau: float) -> Floats:
-    """Return the exponential mean of all rows so far, with weights max(1/tau, 1/n)."""
+    """Return the exponential mean of all rows so far, with weights max(1/tau, 1/n); x is (n,) or (n, C)."""
+    return np.asarray(_averaged(x.reshape(len(x), -1), tau)).reshape(x.shape)
+
+
+@jit
+def _averaged(x: Floats, tau: float) -> Floats:
     out = np.empty_like(x)
-    mean = np.zeros_like(x[0])
-    for k, row in enumerate(x):
-        mean = mean + max(1.0 / tau, 1.0 / (k + 1)) * (row - mean)
-        out[k] = mean
+    mean = np.zeros(x.shape[1])
+    for k in range(x.shape[0]):
+        w = max(1.0 / tau, 1.0 / (k + 1))
+        for c in range(x.shape[1]):
+            mean[c] += w * (x[k, c] - mean[c])
+            out[k, c] = mean[c]
     return out
 
 

@@ -20,8 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("files", type=Path, nargs="+", metavar="NORMAL.csv")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="the bundle; a card beside it")
-    parser.add_argument("--columns", default="", metavar="A,B,...", help="the channels; default: all columns of numbers")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="BUNDLE", help="the bundle; a card beside it"
+    )
+    parser.add_argument(
+        "--columns", default="", metavar="A,B,...", help="the channels; default: all columns of numbers"
+    )
     parser.add_argument("--time", default="", metavar="COLUMN", help="default: found by its name")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="only the first N rows of each file")
     parser.add_argument("--name", default="", help="of the model; default: the output's")

@@ -101,10 +101,15 @@ def fit(
     if normal.constant.all():
         message = "no channel ever changes in the rows to fit"
         raise ConfigError(message)
-    net, errors = _choose(normal, options, tell)
+    if clocked:
+        _check_periods(normal)
+    nets, errors = _train_each(normal, options, tell)
+    decay = max(decay for decay, error in errors.items() if error <= TOLERANCE * min(errors.values()))
+    net = nets[decay]
     tell("calibrating", 0.0)
     network = quantize(_without_constant(net.export(), normal))
-    metadata = _metadata(normal, columns, options, name, clocked)
+    metadata = _metadata(normal, columns, options, name, normal.period_s if clocked else 0.0)
+    metadata.provenance["weight_decay"] = decay
     golden = _golden(normal, metadata.period_s)
     fixed = {"normalize.mean": normal.mean, "normalize.scale": normal.scale}
     fixed |= rules([sequence.x for sequence in normal.sequences], normal.mean, normal.scale, normal.still)
@@ -124,8 +129,22 @@ def fit(
     return bundle, report(bundle, normal, net.forecast, errors)
 
 
-def _choose(normal: Normal, options: FitOptions, tell: Progress) -> tuple[Forecaster, dict[float, float]]:
-    """Return the network with the strongest good decay, and the held-back errors of those tried."""
+def _check_periods(normal: Normal) -> None:
+    """Raise ConfigError where one sequence is sampled much faster or slower than the others."""
+    for sequence in normal.sequences:
+        period_s = float(np.median(np.diff(sequence.t)))
+        if not 0.5 <= period_s / normal.period_s <= 2.0:
+            message = (
+                f"{sequence.source}: a sample every {period_s:g} s, but every {normal.period_s:g} s in the other "
+                "recordings; one bundle serves one sampling period"
+            )
+            raise ConfigError(message)
+
+
+def _train_each(
+    normal: Normal, options: FitOptions, tell: Progress
+) -> tuple[dict[float, Forecaster], dict[float, float]]:
+    """Return a network for each weight decay, and its held-back error."""
     seen = [z[:held] for z, held in zip(normal.z, normal.held, strict=True)]
     nets: dict[float, Forecaster] = {}
     errors: dict[float, float] = {}
@@ -133,8 +152,7 @@ def _choose(normal: Normal, options: FitOptions, tell: Progress) -> tuple[Foreca
         training = Training(options.hidden_size, options.num_layers, options.updates, decay=decay, seed=options.seed)
         nets[decay] = train(seen, training, partial(_tell_part, tell, k, len(options.decays)))
         errors[decay] = normal.held_back_error(nets[decay].forecast)
-    least = min(errors.values())
-    return nets[max(decay for decay, error in errors.items() if error <= TOLERANCE * least)], errors
+    return nets, errors
 
 
 def _tell_part(tell: Progress, part: int, parts: int, share: float) -> None:
@@ -165,7 +183,7 @@ def _honest_spread(bias: Any, judged: list[Residuals], spreads: list[Floats]) ->
     return np.concatenate([bias[:channels], log_spread]).astype(np.float32)
 
 
-def _metadata(normal: Normal, columns: tuple[str, ...], options: FitOptions, name: str, clocked: bool) -> Metadata:
+def _metadata(normal: Normal, columns: tuple[str, ...], options: FitOptions, name: str, period_s: float) -> Metadata:
     provenance: dict[str, str | int | float | bool | list[str]] = {
         "recipe": "edge-lstm fit",
         "data": sorted({Path(sequence.source).name for sequence in normal.sequences}),
@@ -184,7 +202,7 @@ def _metadata(normal: Normal, columns: tuple[str, ...], options: FitOptions, nam
         num_layers=options.num_layers,
         activation_bits=options.activation_bits,
         input_clip=options.input_clip,
-        period_s=normal.period_s if clocked else 0.0,
+        period_s=period_s,
         warm_up=WARM_UP,
         settle=WARM_UP,
         tau_b=options.tau_b,

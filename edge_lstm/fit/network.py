@@ -1,6 +1,7 @@
 """The forecaster while it is trained: PyTorch's LSTM with a head for the location and one for the spread."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,23 @@ class Forecaster(nn.Module):
             tensors[f"weight_hh_l{k}"] = own[f"lstm.weight_hh_l{k}"]
             tensors[f"bias_l{k}"] = own[f"lstm.bias_ih_l{k}"] + own[f"lstm.bias_hh_l{k}"]
         return tensors
+
+
+@contextmanager
+def rounded(net: nn.Module) -> Iterator[None]:
+    """Let ``net`` compute with its weights rounded as ``quantize`` will, and learn with them unrounded.
+
+    The gradient goes straight through the rounding (Bengio, Leonard and Courville 2013).
+    """
+    kept = [(p, p.data) for p in net.parameters() if p.dim() == 2]
+    for p, value in kept:
+        scale = value.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127.0
+        p.data = torch.round(value / scale) * scale
+    try:
+        yield
+    finally:
+        for p, value in kept:
+            p.data = value
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge_lstm.errors import ConfigError
 NOT_CHANNELS = frozenset(
     "label labels anomaly is_anomaly changepoint event att_flag attack fault alarm index".split()  # noqa: SIM905
 )
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "t", "ts")
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "epoch", "unix", "unixtime", "t", "ts")
 TIME_FORMATS = (
     "%d/%m/%y %H", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M",
     "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
@@ -23,6 +24,7 @@ TIME_FORMATS = (
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "unknown", "unavailable"))
 GAP = 30.0  # periods; as in docs/numerics.md, section 3
 SHORTEST = 40  # rows of a sequence
+FIRST = 30  # rows that tell a clock by
 
 
 class Sequence(NamedTuple):
@@ -112,9 +114,21 @@ def _clock_column(path: str | Path, header: list[str], cells: list[list[str]], a
             raise ConfigError(message)
         return header.index(asked)
     for k, name in enumerate(header):
-        if name.lower() in TIME_NAMES or (not _number(cells[0][k])[1] and _date_format([cells[0][k]]) is not None):
+        word = re.split("[^a-z]+", name.lower())[0]
+        if (word in TIME_NAMES and _rises(cells, k)) or _is_date(cells[0][k]):
             return k
     return None
+
+
+def _is_date(text: str) -> bool:
+    return not _number(text)[1] and _date_format([text]) is not None
+
+
+def _rises(cells: list[list[str]], k: int) -> bool:
+    """Return whether the first cells of a column are text or never fall, as a clock's; a ``t`` may be a temperature."""
+    values = [_number(row[k]) for row in cells[:FIRST]]
+    rising = all(a <= b for (a, _), (b, _) in pairwise(values)) and values[0][0] < values[-1][0]
+    return rising or not values[0][1]
 
 
 def _values(

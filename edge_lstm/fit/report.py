@@ -7,10 +7,11 @@ import numpy as np
 from edge_lstm.bundle import Bundle
 from edge_lstm.core.engine import Engine
 from edge_lstm.fit.calibrate import Floats, calibrate, residuals
-from edge_lstm.fit.normal import Forecast, Normal
+from edge_lstm.fit.normal import SCALE_FLOOR, Forecast, Normal
 from edge_lstm.fit.recordings import Sequence
 
-UNLIKE = 4.0  # times the usual squared error, from which on rows are called unlike the others
+UNLIKE = 4.0  # usual deviations between the levels of two recordings of one configuration, at most
+WORSE = 4.0  # held-back squared error over that of the rows before, at most
 FEW = 400  # held-back rows
 
 
@@ -100,22 +101,32 @@ def report(bundle: Bundle, normal: Normal, float_forecast: Forecast, errors: dic
 
 def _warnings(normal: Normal, seen: float, unseen: list[Floats]) -> list[str]:
     """Say where normal rows disagree with each other, or are too few."""
-    found = []
-    errors = [float(part.mean()) for part in unseen]
-    usual = float(np.median(errors))
-    for sequence, error in zip(normal.sequences, errors, strict=True):
-        if error > UNLIKE * usual:
-            found.append(
-                f"{sequence.source}: its rows are forecast {error / usual:.1f} times worse than those of the others; "
-                "one bundle serves one system in one configuration"
-            )
+    found = [
+        f"{source}: most channels are on another level than in the other recordings; "
+        "one bundle serves one system in one configuration"
+        for source in _unlike(normal)
+    ]
     total = float(np.mean(np.concatenate(unseen)))
-    if total > UNLIKE * seen:
+    if total > WORSE * seen:
         found.append(
             f"held-back rows are forecast {total / seen:.1f} times worse than the rows before them: "
-            "normal operation changes over the recording, or there is too little of it"
+            "normal operation changes over the recordings, or there is too little of it"
         )
     rows = sum(map(len, unseen))
     if rows < FEW:
         found.append(f"only {rows} held-back rows to calibrate the score on; {FEW} or more are better")
     return found
+
+
+def _unlike(normal: Normal) -> list[str]:
+    """Return the sources whose mean is far from the others' in half of the channels or more.
+
+    Far is in units of what a channel usually moves within a recording.
+    """
+    changing = ~normal.constant
+    mean = np.array([sequence.x.mean(0) for sequence in normal.sequences])[:, changing]
+    within = np.median([sequence.x.std(0) for sequence in normal.sequences], axis=0)[changing]
+    usual = np.maximum(within, SCALE_FLOOR * np.abs(normal.mean[changing]))
+    distance = np.abs(mean - np.median(mean, axis=0)) / np.maximum(usual, 1e-300)
+    far = np.median(distance, axis=1) > UNLIKE
+    return sorted({sequence.source for sequence, odd in zip(normal.sequences, far, strict=True) if odd})

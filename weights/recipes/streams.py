@@ -6,15 +6,16 @@ Everything is drawn from one generator, so a seed gives one set of streams.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from edge_lstm.core.cache import jit
 
 Floats = NDArray[np.float64]
 
 SAMPLES_A_DAY = (24, 48, 96, 144, 288, 288, 288, 720, 1440)
 
 
-@njit  # type: ignore[untyped-decorator]
+@jit
 def _recursive(x: Floats, a: float, b: float) -> Floats:
     """Return y with y[k] = x[k] + a y[k-1] + b y[k-2]."""
     y = np.empty_like(x)
@@ -143,7 +144,7 @@ def _bend(rng: np.random.Generator, x: Floats) -> Floats:
     if kind < 0.25:
         return np.asarray(np.exp(np.clip(rng.uniform(0.3, 1.0) * x, -8.0, 8.0)), np.float64)
     if kind < 0.45:
-        return np.maximum(x - np.quantile(x, rng.choice([0.0, 0.1, 0.5])), 0.0)
+        return np.asarray(np.maximum(x - np.quantile(x, rng.choice([0.0, 0.1, 0.5])), 0.0), np.float64)
     if kind < 0.5:
         return np.clip(x, np.quantile(x, 0.05), np.quantile(x, 0.97))
     return x

@@ -6,6 +6,7 @@ A few minutes on one core. No recorded data takes part.
 """
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from edge_lstm.core.engine import Engine
 from edge_lstm.fit.calibrate import Floats
 from edge_lstm.fit.card import card
 from edge_lstm.fit.fitting import created_with
-from edge_lstm.fit.network import CLIP_NORM, LOG_SPREAD, Forecaster, State
+from edge_lstm.fit.network import CLIP_NORM, LOG_SPREAD, Forecaster, State, rounded
 from edge_lstm.fit.quantize import quantize
 
 HIDDEN = 32
 UPDATES = 24_000
 BATCH, LENGTH, CHUNK = 128, 1600, 64  # streams side by side, samples of each, samples that the gradient goes back
 LEARNING_RATE = 3e-3
+ROUND_FROM = 0.6  # share of the updates after which the weights are rounded
 LARGEST_STEP = 50.0  # running scales; farther ones teach no more
 LIMIT, MEMORY = 1000.0, 1000.0  # of the running normalizer
 CHECK_SEED = 999
@@ -64,7 +66,7 @@ def draw(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
 
 
 def train(seed: int, updates: int) -> Forecaster:
-    """Train by truncated backpropagation with a Laplace likelihood, state carried from chunk to chunk."""
+    """Train by truncated backpropagation, state carried from chunk to chunk; later with weights rounded."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = Forecaster(2, HIDDEN, 1, 1)
@@ -76,19 +78,25 @@ def train(seed: int, updates: int) -> Forecaster:
             inputs, step = draw(rng, BATCH)
             state: State | None = None
             for start in range(0, LENGTH - 1, CHUNK):
+                part = slice(start, start + CHUNK)
                 optimizer.param_groups[0]["lr"] = LEARNING_RATE * max(1.0 - done / updates, 0.0)
-                features, (h, c) = net.lstm(inputs[:, start : start + CHUNK], state)
-                state = (h.detach(), c.detach())
-                log_spread = net.spread(features).clamp(-LOG_SPREAD + 1.0, LOG_SPREAD - 1.0)
-                error = (step[:, start : start + CHUNK] - net.location(features)).abs()
-                loss = (log_spread + error * torch.exp(-log_spread)).mean()
                 optimizer.zero_grad()
-                loss.backward()
+                with rounded(net) if done > ROUND_FROM * updates else nullcontext():
+                    state = teach(net, inputs[:, part], step[:, part], state)
                 nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
                 optimizer.step()
                 done += 1
             bar.update(task, completed=min(done, updates))
     return net
+
+
+def teach(net: Forecaster, inputs: Tensor, step: Tensor, state: State | None) -> State:
+    """Add the gradient of a chunk's Laplace likelihood; return the state after it."""
+    features, (h, c) = net.lstm(inputs, state)
+    log_spread = net.spread(features).clamp(1.0 - LOG_SPREAD, LOG_SPREAD - 1.0)
+    error = (step - net.location(features)).abs()
+    (log_spread + error * torch.exp(-log_spread)).mean().backward()
+    return h.detach(), c.detach()
 
 
 def golden() -> tuple[Floats, Floats]:
@@ -128,7 +136,7 @@ def build(net: Forecaster, seed: int, updates: int) -> Bundle:
 
 
 def check(bundle: Bundle, net: Forecaster) -> dict[str, float]:
-    """Return errors on invented streams that the training did not draw, float network against bundle."""
+    """Return errors on invented streams that the training did not draw, float weights against bundle."""
     raw = streams(np.random.default_rng(CHECK_SEED), 64, LENGTH)
     inputs, scale, x = normalize(raw)
     with torch.no_grad():
@@ -142,7 +150,7 @@ def check(bundle: Bundle, net: Forecaster) -> dict[str, float]:
     step = (np.diff(x) / scale[:, :-1])[:, TRANSIENT:]
     still = np.abs(step).mean(1) + 1e-9
     return {
-        "mean absolute error over persistence's, float": float(
+        "mean absolute error over persistence's, float weights": float(
             np.median(np.abs(step - location[:, late]).mean(1) / still)
         ),
         "the same, quantized": float(np.median(np.abs(step - quantized[:, late]).mean(1) / still)),

@@ -1,0 +1,43 @@
+"""What a figure was measured on, and where figures are kept."""
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+
+
+def machine() -> dict[str, str]:
+    """Return processor, system, versions and commit."""
+    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    dirty = subprocess.run([*git, "status", "--porcelain", "edge_lstm"], capture_output=True, text=True, check=False).stdout
+    return {
+        "cpu": model,
+        "cores": str(len([line for line in _cpuinfo() if line.startswith("processor")])),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numba", "numpy", "paho-mqtt")},
+        "commit": commit.strip() + ("+" if dirty else ""),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def record(name: str, figures: dict[str, Any]) -> None:
+    """Append a line to ``bench/results/<name>.jsonl``; old lines stay."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps(figures | {"machine": machine()}) + "\n")
