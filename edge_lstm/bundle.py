@@ -21,6 +21,8 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_CHANNELS, MAX_HIDDEN, MAX_LAYERS = 1024, 2048, 16
 ADAPTIVE_INPUTS = 2
 LARGEST = 1e15
+SMALLEST = 1e-15
+MAX_HEADER_BYTES = 2**20
 GOLDEN_ROWS = range(8, 4097)
 
 Tensors = dict[str, NDArray[Any]]
@@ -43,6 +45,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tau_b: memory of the averaged log distance, samples.
         tau_c: memory of the averaged residual, samples.
         fit_rows: normal rows that the rules' ranges come from.
+        sha256: of all else in the file, checked where it is present; ``seal`` puts it there.
     """
 
     format: Literal[1] = FORMAT
@@ -61,6 +64,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tau_c: float = 1.0
     fit_rows: int = 0
     provenance: dict[str, str | int | float | bool | list[str]] = {}
+    sha256: str = ""
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -141,10 +145,12 @@ def _check_metadata(m: Metadata) -> None:
         m.judge == "fitted" or len(names) == 1,
         f"an adaptive bundle has one channel, this one has {len(names)}",
     )
-    for field, value in (("input_clip", m.input_clip), ("tau_b", m.tau_b), ("tau_c", m.tau_c)):
-        _require(
-            math.isfinite(value) and 0 < value <= 1e6, f"{field} is {value}, expected (0, 1e6]"
-        )
+    for field, value, least in (
+        ("input_clip", m.input_clip, 1e-3),
+        ("tau_b", m.tau_b, 1.0),  # a memory below one sample would amplify
+        ("tau_c", m.tau_c, 1.0),
+    ):
+        _require(least <= value <= 1e6, f"{field} is {value}, expected {least:g} to 1e6")
     _require(
         math.isfinite(m.period_s) and 0 <= m.period_s < 1e9,
         f"period_s is {m.period_s}, expected >= 0",
@@ -192,10 +198,13 @@ def _check_tensors(m: Metadata, tensors: Tensors) -> None:
 
 def _check_judge(tensors: Tensors) -> None:
     median, high = tensors["judge.evidence"].T
-    _require(bool((high > median).all()), "judge.evidence: a 99 % quantile is not above its median")
+    _require(
+        bool((high - median >= SMALLEST).all()),
+        "judge.evidence: a 99 % quantile is not above its median",
+    )
     origin, threshold, sigma, xi = tensors["judge.tail"]
     _require(
-        origin < threshold and sigma > 0 and 0.1 <= xi <= 1,
+        origin < threshold and sigma >= SMALLEST and 0.1 <= xi <= 1,
         f"judge.tail is {tensors['judge.tail']}, expected origin < threshold, sigma > 0, xi in [0.1, 1]",
     )
     _require(not np.triu(tensors["judge.whiten"], 1).any(), "judge.whiten is not lower triangular")
@@ -281,12 +290,15 @@ def _check_golden(weights: Weights, tensors: Tensors) -> None:
             raise WeightsError(message)
 
 
-def _digest(m: Metadata, tensors: Tensors) -> str:
-    h = hashlib.sha256(msgspec.json.encode(m, order="sorted"))
+def _sha256(m: Metadata, tensors: Tensors) -> str:
+    """Return the hash of a bundle's content, but for ``Metadata.sha256`` itself."""
+    document = msgspec.to_builtins(m)
+    del document["sha256"]
+    h = hashlib.sha256(msgspec.json.encode(document, order="sorted"))
     for name in sorted(tensors):
         h.update(name.encode())
         h.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return h.hexdigest()[:8]
+    return h.hexdigest()
 
 
 def _assemble(metadata: Metadata, tensors: Tensors) -> Bundle:
@@ -294,7 +306,7 @@ def _assemble(metadata: Metadata, tensors: Tensors) -> Bundle:
     _check_tensors(metadata, tensors)
     if metadata.judge == "fitted":
         _check_judge(tensors)
-    return Bundle(metadata, tensors, _weights(metadata, tensors), _digest(metadata, tensors))
+    return Bundle(metadata, tensors, _weights(metadata, tensors), _sha256(metadata, tensors)[:8])
 
 
 def seal(
@@ -322,7 +334,9 @@ def seal(
     }
     draft = _assemble(metadata, tensors | room)
     golden = _golden_run(draft.weights, room["golden.t"], room["golden.x"])
-    return _assemble(metadata, draft.tensors | golden)
+    tensors = draft.tensors | golden
+    sealed = msgspec.structs.replace(metadata, sha256=_sha256(metadata, tensors))
+    return _assemble(sealed, tensors)
 
 
 def write(bundle: Bundle, path: str | Path) -> None:
@@ -372,13 +386,17 @@ def _read(path: Path) -> Bundle:
     except Exception as error:  # safetensors raises several types of its own
         message = f"damaged: {error}"
         raise WeightsError(message) from None
-    return _assemble(metadata, tensors)
+    bundle = _assemble(metadata, tensors)
+    _require(
+        metadata.sha256 in ("", _sha256(metadata, tensors)), "damaged: its content is not what its sha256 says"
+    )
+    return bundle
 
 
 def _header(content: bytes) -> dict[str, Any]:
     """Return the JSON header of a safetensors file, its size checked before it is parsed."""
     length = int.from_bytes(content[:8], "little")
-    _require(len(content) > 8 and 2 <= length <= 65_536, "not a safetensors file")
+    _require(len(content) > 8 and 2 <= length <= MAX_HEADER_BYTES, "not a safetensors file")
     try:
         header = json.loads(content[8 : 8 + length])
     except (ValueError, RecursionError):

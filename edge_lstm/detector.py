@@ -83,10 +83,15 @@ class Detector:
         Raises:
             PayloadError: the sample was not taken (not finite, not later than the last); state
                 is as it was.
+            StateError: it has not one value per channel.
         """
+        self.alerts = []
         if isinstance(x, Mapping):
             x = [x.get(name, np.nan) for name in self._names]
-        self._x[0] = x
+        values = np.atleast_1d(x)
+        if values.shape != self._x[0].shape:  # NumPy would repeat a single value for all channels
+            raise StateError(f"a sample of shape {values.shape}, expected {len(self._names)} values")
+        self._x[0] = values
         self._t[0] = self._next_time() if t is None else t
         results = self._engine.advance(self._row, self._t, self._x)
         if results.outcome[0] != SCORED:
@@ -110,7 +115,7 @@ class Detector:
         samples = samples.reshape(-1, len(self._names)) if samples.ndim < 2 else samples
         n = len(samples)
         times = (
-            self._next_time() + np.arange(n) * self._period_s
+            np.cumsum(np.r_[self._next_time(), np.full(n, self._period_s)])[:n]  # added up, as one by one
             if t is None
             else np.ascontiguousarray(t, np.float64)
         )

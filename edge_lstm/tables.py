@@ -2,7 +2,9 @@
 
 import csv
 import math
+import re
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +14,15 @@ from numpy.typing import NDArray
 from edge_lstm.errors import ConfigError
 
 NOT_CHANNELS = frozenset(
-    ("label", "labels", "anomaly", "is_anomaly", "changepoint", "event", "att_flag", "attack", "fault", "alarm", "index")
+    "label labels anomaly is_anomaly changepoint event att_flag attack fault alarm index".split()  # noqa: SIM905
 )
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "t", "ts")
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "epoch", "unix", "unixtime", "t", "ts")
 TIME_FORMATS = (
     "%d/%m/%y %H", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M",
     "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
 )  # fmt: skip
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "unknown", "unavailable"))
+FIRST = 30  # rows that tell a clock by
 
 
 class Table(NamedTuple):
@@ -66,28 +69,45 @@ def _cells(path: Path, rows: int) -> tuple[list[str], list[list[str]]]:
             first = file.readline()
             delimiter = max(",;\t", key=first.count)
             header = next(csv.reader([first], delimiter=delimiter), [])
-            cells = []
+            cells: list[list[str]] = []
             for row in csv.reader(file, delimiter=delimiter):
                 if rows and len(cells) == rows:
                     break
                 if any(row):
                     cells.append((row + [""] * len(header))[: len(header)])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
+        message = f"{path}: can't be read: {error}"
+        raise ConfigError(message) from None
     if not header or not cells:
-        raise ConfigError(f"{path}: expected a header line and rows below it")
+        message = f"{path}: expected a header line and rows below it"
+        raise ConfigError(message)
     return [name.strip() for name in header], cells
 
 
 def _clock_column(path: str | Path, header: list[str], cells: list[list[str]], asked: str) -> int | None:
     if asked:
         if asked not in header:
-            raise ConfigError(f"{path}: no column {asked!r}; it has {', '.join(header)}")
+            message = f"{path}: no column {asked!r}; it has {', '.join(header)}"
+            raise ConfigError(message)
         return header.index(asked)
     for k, name in enumerate(header):
-        if name.lower() in TIME_NAMES or (not _number(cells[0][k])[1] and _date_format([cells[0][k]]) is not None):
+        word = re.split("[^a-z]+", name.lower())[0]
+        if (word in TIME_NAMES and _rises(cells, k)) or _is_date(cells[0][k]):
             return k
     return None
+
+
+def _is_date(text: str) -> bool:
+    return not _number(text)[1] and _date_format([text]) is not None
+
+
+def _rises(cells: list[list[str]], k: int) -> bool:
+    """Return whether the first cells of a column are text or never fall, as a clock's; a ``t`` may be a temperature."""
+    values = [_number(row[k]) for row in cells[:FIRST]]
+    if not values[0][1]:
+        return True
+    known = [value for value, _ in values if not math.isnan(value)]
+    return len(known) < 2 or (known[0] < known[-1] and all(a <= b for a, b in pairwise(known)))
 
 
 def _values(
@@ -96,7 +116,8 @@ def _values(
     """Return the names and the values of the channels, NaN where missing."""
     unknown = [name for name in columns if name not in header]
     if unknown:
-        raise ConfigError(f"{path}: no column {unknown[0]!r}; it has {', '.join(header)}")
+        message = f"{path}: no column {unknown[0]!r}; it has {', '.join(header)}"
+        raise ConfigError(message)
     names, values = [], []
     for name in columns or header:
         k = header.index(name)
@@ -110,9 +131,11 @@ def _values(
             values.append(column)
         elif columns:
             what = "holds no number" if bad is None else f"row {bad + 1} is not a number: {cells[bad][k]!r}"
-            raise ConfigError(f"{path}: column {name!r} {what}")
+            message = f"{path}: column {name!r} {what}"
+            raise ConfigError(message)
     if not names:
-        raise ConfigError(f"{path}: no numeric column besides clocks and labels")
+        message = f"{path}: no numeric column besides clocks and labels"
+        raise ConfigError(message)
     return tuple(names), np.stack(values, axis=1)
 
 
@@ -135,7 +158,7 @@ def _date_format(texts: list[str]) -> str | None:
             times = [_date(text, form) for text in texts]
         except ValueError:
             continue
-        if all(a <= b for a, b in zip(times, times[1:], strict=False)):
+        if all(a <= b for a, b in pairwise(times)):
             return form
     return None
 
@@ -159,4 +182,5 @@ def _times(path: str | Path, texts: list[str]) -> NDArray[np.float64]:
             raise ValueError(texts[0])
         return np.array([_date(text, form) for text in texts])
     except ValueError as error:
-        raise ConfigError(f"{path}: times are not dates of a known format: {error}") from None
+        message = f"{path}: times are not dates of a known format: {error}"
+        raise ConfigError(message) from None

@@ -328,7 +328,7 @@ class Reference:
         else:
             quality = "suspect" if suspect else "ok"
         self.persistence = (
-            max(0.0, self.persistence + (judged.strength - 2.0) / 10.0) if quality in ("ok", "suspect") else 0.0
+            clip(self.persistence + (judged.strength - 2.0) / 10.0, 0.0, 5.0) if quality in ("ok", "suspect") else 0.0
         )
         lasting = judged._replace(strength=judged.strength + self.persistence)
         loudest = ruled if ruled.strength > lasting.strength else lasting

@@ -35,6 +35,7 @@ from edge_lstm.core.table import (
 
 COMMON = 2.0  # a surprise that says nothing by lasting: one in a hundred
 LOOK = 10.0  # samples, about the memory of the judges: their surprises are one look, not ten
+LASTING = 5.0  # most that lasting is worth; an end must not wait long for it to fade
 HOLD = 20.0  # calm samples before an alert is over
 HYSTERESIS = 0.5  # of the level: this much still counts as the same event
 
@@ -42,7 +43,7 @@ HYSTERESIS = 0.5  # of the level: this much still counts as the same event
 @jit
 def persist(state: State, row: int, surprise: float) -> float:
     """Return what the surprises up to this one are worth because they last."""
-    lasting = max(0.0, state.row[row, PERSISTENCE] + (surprise - COMMON) / LOOK)
+    lasting = clip(state.row[row, PERSISTENCE] + (surprise - COMMON) / LOOK, 0.0, LASTING)
     state.row[row, PERSISTENCE] = lasting
     return lasting
 

@@ -14,7 +14,7 @@ from edge_lstm.core.table import OUTCOMES, PHASES, QUALITIES, REASONS, SCORED, W
 from edge_lstm.errors import ConfigError
 from edge_lstm.lane import Lane, Settings
 from edge_lstm.messages import Sample
-from edge_lstm.tables import Table, read_table
+from edge_lstm.tables import Table
 
 HEADER = ("timestamp", "score", "surprise", "quality", "alert", "reason", "strength")
 BLOCK = 4096
@@ -86,16 +86,16 @@ def _run(lane: Lane, bundle: Bundle, name: str, tables: list[Table], columns: tu
                 lane.push(Sample(name, t, dict(zip(keys, values, strict=True))))
             blocks.append(Results(*(array.copy() for array in lane.flush().results)))
         results = Results(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
-        forecasts = np.concatenate([before, results.forecast])
+        forecasts = _held(np.concatenate([before, results.forecast]), results)
         before = forecasts[-1:]
-    return Track(name, columns, x, _held(forecasts[:-1], results), results)
+    return Track(name, columns, x, forecasts[:-1], results)
 
 
-def _held(expected: NDArray[np.float64], results: Results) -> NDArray[np.float64]:
-    """Carry a forecast over rows that were not taken."""
-    for k in np.flatnonzero(results.outcome[:-1] != SCORED).tolist():
-        expected[k + 1] = expected[k]
-    return expected
+def _held(forecasts: NDArray[np.float64], results: Results) -> NDArray[np.float64]:
+    """Carry a forecast over rows that were not taken; ``forecasts[k]`` is the one for row ``k``."""
+    for k in np.flatnonzero(results.outcome != SCORED).tolist():
+        forecasts[k + 1] = forecasts[k]
+    return forecasts
 
 
 def rows_of(table: Table, tracks: list[Track], warm: int = 0) -> Iterator[tuple[Any, ...]]:
@@ -108,7 +108,8 @@ def rows_of(table: Table, tracks: list[Track], warm: int = 0) -> Iterator[tuple[
     """
     for k in range(len(table.t)):
         stamp = table.clock[k] if table.clock else k
-        track = max(tracks, key=lambda track: float(track.results.strength[k]))  # noqa: B023  used at once
+        heard = [track for track in tracks if track.results.outcome[k] == SCORED]
+        track = max(heard or tracks, key=lambda track: float(track.results.strength[k]))
         results = track.results
         if results.outcome[k] != SCORED:
             yield stamp, 0.0, 0.0, "dropped", 0, OUTCOMES[results.outcome[k]], 0.0
