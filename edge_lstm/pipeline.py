@@ -60,6 +60,7 @@ class Pipeline:
         scored: those that stepped their row.
         alerts: alerts started.
         dropped: by reason, of messages that were not decoded and rows that were not scored.
+        examples: by reason, the last message that was not decoded, in words for a log.
     """
 
     def __init__(self, routes: list[Route]) -> None:
@@ -69,6 +70,7 @@ class Pipeline:
         self.scored = 0
         self.alerts = 0
         self.dropped: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self._own = tuple({f"{route.outputs.prefix}/" for route in routes})
         self._route = lru_cache(maxsize=16_384)(self._find_route)
 
@@ -95,6 +97,7 @@ class Pipeline:
                     route.lane.push(sample)
             except PayloadError as error:
                 self.dropped[error.reason] += 1
+                self.examples[error.reason] = f"{message.topic[:80]!r}: {error}"
         return [out for route in self.routes for out in self._flush(route, now)]
 
     def _flush(self, route: Route, now: float) -> Iterable[Message]:

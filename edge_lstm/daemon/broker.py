@@ -30,16 +30,16 @@ def open_broker(mqtt: Mqtt, folder: Path, problems: Problems) -> Broker | None:
         try:
             check(mqtt)
         except ConfigError as error:
-            problems.add(("mqtt", str(error).split()[0]), str(error))
+            problems.add(("mqtt",), str(error))
     if len(problems.found) == before:
         try:
             tls = _tls(mqtt, folder)
         except ConfigError as error:
-            problems.add(("mqtt", str(error).split()[0]), str(error))
+            problems.add(("mqtt",), str(error))
     try:
         password = _password(mqtt, folder)
     except ConfigError as error:
-        problems.add(("mqtt", "password_file"), str(error))
+        problems.add(("mqtt",), str(error))
     if len(problems.found) > before:
         return None
     return Broker(mqtt, mqtt.username or mqtt.url.username or "", password, tls)

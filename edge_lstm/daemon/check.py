@@ -65,6 +65,8 @@ def prepare_options(data: dict[str, Any]) -> Prepared:
 
 def _prepare(data: dict[str, Any], folder: Path, problems: Problems) -> Prepared:
     config = toml.to_struct(data, Config, (), problems)
+    if not data.get("source"):
+        problems.add((), "there is no [[source]]; name at least one topic to watch")
     broker = open_broker(config.mqtt, folder, problems)
     _check_output(config.output, problems)
     _check_topics(config, problems)
@@ -90,12 +92,11 @@ class Routes:
 
     def _route(self, source: SourceOptions, place: Place) -> Route | None:
         before = len(self._problems.found)
-        self._try((*place, "topic"), lambda: Decoder(source))
-        budget_s = self._try((*place, "budget"), lambda: parse_budget(source.budget))
+        self._try(place, lambda: Decoder(source))
+        budget_s = self._try(place, lambda: parse_budget(source.budget))
         bundle = self._try((*place, "weights"), lambda: self._bundle(source))
-        self._try((*place, "period_s"), lambda: _check_period(source))
         if bundle is not None:
-            self._try((*place, "channels"), lambda: _check_channels(source, bundle))
+            self._try(place, lambda: _check_channels(source, bundle))
         if len(self._problems.found) > before or bundle is None or budget_s is None:
             return None
         settings = Settings(
@@ -119,11 +120,6 @@ class Routes:
         except EdgeLstmError as error:
             self._problems.add(place, str(error))
             return None
-
-
-def _check_period(source: SourceOptions) -> None:
-    if not 0 <= source.period_s < 1e9:
-        raise ConfigError(f"period_s is {source.period_s}, expected seconds between the samples of a block, or 0")
 
 
 def _check_channels(source: SourceOptions, bundle: Bundle) -> None:
@@ -151,24 +147,22 @@ def _check_output(output: Output, problems: Problems) -> None:
     prefix = output.prefix
     if not prefix or set(prefix) & set("+#") or prefix[0] in "$/" or prefix[-1] == "/" or not is_sound(prefix):
         message = f"prefix is {prefix[:60]!r}, expected levels of a topic such as 'edge-lstm' or 'plant/edge-lstm'"
-        problems.add(("output", "prefix"), message)
+        problems.add(("output",), message)
 
 
 def _check_topics(config: Config, problems: Problems) -> None:
     """Refuse topics that would bring a message twice, or our own messages back."""
-    if not config.source:
-        problems.add(("source",), "there is no [[source]]; name at least one topic to watch")
     topics = [source.topic for source in config.source]
     ours = _own_topics(config.output.prefix)
     for n, topic in enumerate(topics):
         earlier = next((other for other in topics[:n] if other and overlaps(other, topic)), None)
         if topic and earlier:
             message = f"topic {topic!r} overlaps {earlier!r}; a message may belong to one source only"
-            problems.add(("source", n, "topic"), message)
+            problems.add(("source", n), message)
         own = next((own for own in ours if overlaps(own, topic)), None)
         if topic and own:
             message = f"topic {topic!r} takes in {own!r}, which we publish; narrow it, or change the output's prefix"
-            problems.add(("source", n, "topic"), message)
+            problems.add(("source", n), message)
 
 
 def _own_topics(prefix: str) -> list[str]:

@@ -5,10 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 
+from edge_lstm import __version__
 from edge_lstm.errors import EdgeLstmError
 
 OK, USAGE, UNAVAILABLE, INTERNAL = 0, 2, 69, 70  # exit codes; the latter two from sysexits.h
@@ -37,14 +36,6 @@ exit codes: 0 done, 2 usage or configuration, 69 no broker (one-shot commands), 
 
 class BrokerError(EdgeLstmError):
     """A one-shot command found no broker."""
-
-
-def version() -> str:
-    """Return the version of the installed package."""
-    try:
-        return installed_version("edge-lstm")
-    except PackageNotFoundError:  # run from a source tree
-        return "0+source"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +77,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"edge-lstm {version()}")
+    parser.add_argument("--version", action="version", version=f"edge-lstm {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, (module, summary) in COMMANDS.items():

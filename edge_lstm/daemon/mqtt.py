@@ -11,29 +11,28 @@ Rules:
 
 import logging
 import random
-import secrets
 import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_lstm.daemon.broker import Broker
+from edge_lstm.daemon.client import new_client
 from edge_lstm.messages import Message
 
-BATCH = 512  # messages read before they are handled
+BATCH = 131_072  # bytes of payloads and of what else a message takes, read before they are handled
+MESSAGE = 512  # what else it takes, bytes
 QUEUE = 4096  # of ours that wait for the broker's acknowledgement; more are dropped
 HELD = QUEUE // 4  # beyond this, what we received stays unacknowledged
+INFLIGHT_5 = 10  # MQTT 5 brokers may limit this, to 10 or more as a rule; paho does not look at what they say
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
-SESSION_S = 86_400  # how long the broker keeps messages for us; MQTT 5
-LARGEST_PACKET = 131_072  # bytes; MQTT 5, elsewhere the broker has to limit it
-_CORK = getattr(socket, "TCP_CORK", None)
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +44,7 @@ class Link:
         broker: where, and as whom.
         filters: to subscribe to.
         status_topic: where ``online`` and ``offline`` are kept; empty for a guest that only listens.
+        greeting: what to publish on every connection, before ``online``.
 
     Attributes:
         connected: the broker has accepted us.
@@ -54,7 +54,9 @@ class Link:
         unsent: messages of ours dropped because the broker was away, or too slow.
     """
 
-    def __init__(self, broker: Broker, filters: list[str], status_topic: str = "") -> None:
+    def __init__(
+        self, broker: Broker, filters: list[str], status_topic: str = "", greeting: Sequence[Message] = ()
+    ) -> None:
         self.connected = False
         self.failure = ""
         self.connects = 0
@@ -64,10 +66,15 @@ class Link:
         self._mqtt = broker.mqtt
         self._filters = filters
         self._status_topic = status_topic
+        self._greeting = greeting
         self._inbox: list[Message] = []
+        self._room = BATCH
         self._unacknowledged: list[tuple[int, int]] = []  # message id and QoS, of this connection
         self._waiting: deque[MQTTMessageInfo] = deque()
+        # Without a limit all that we publish is on its way before we acknowledge what it follows from.
+        self._inflight = INFLIGHT_5 if broker.mqtt.protocol == "5" else 0
         self._socket: Any = None
+        self._events = select.POLLIN
         self._blocked = False
         self._since = 0.0  # when the connection was accepted
         self._retry_at = 0.0
@@ -75,26 +82,10 @@ class Link:
         self._subscribe_at = float("inf")
         self._deaf_since: float | None = time.monotonic()
         self._deaf_s = self._deaf_since or 0.0
-        self._client = self._new_client(broker)
+        self._client = self._attach(new_client(broker, status_topic, self._inflight, QUEUE))
 
-    def _new_client(self, broker: Broker) -> Client:
-        mqtt = broker.mqtt
-        five = mqtt.protocol == "5"
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=mqtt.client_id or f"edge-lstm-{secrets.token_hex(4)}",
-            clean_session=None if five else mqtt.clean,
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,  # we do that, and no silent step down to MQTT 3.1
-            manual_ack=True,
-        )
-        if broker.username:
-            client.username_pw_set(broker.username, broker.password)
-        if broker.tls:
-            client.tls_set_context(broker.tls)
-        if self._status_topic:
-            client.will_set(self._status_topic, b"offline", qos=1, retain=True)
-        client.max_queued_messages_set(QUEUE)
+    def _attach(self, client: Client) -> Client:
+        """Have paho tell us what happens."""
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -102,26 +93,20 @@ class Link:
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
         client.on_socket_register_write = _write_later
-        host, keepalive = mqtt.url.hostname or "", mqtt.keepalive_s
-        if five:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = 0 if mqtt.clean else SESSION_S
-            properties.MaximumPacketSize = LARGEST_PACKET
-            client.connect_async(host, mqtt.port, keepalive, clean_start=mqtt.clean, properties=properties)
-        else:
-            client.connect_async(host, mqtt.port, keepalive)
         return client
 
     # what the loop calls
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until the socket is ready, a signal came, or the time is up."""
-        if self._decrypted():
+        if self._decrypted() and not self._blocked:
             return
         if self._socket is not None:
             reads = 0 if self._blocked else select.POLLIN
             writes = select.POLLOUT if self._client.want_write() else 0
-            self.poller.modify(self._socket, reads | writes)
+            if self._events != reads | writes:
+                self._events = reads | writes
+                self.poller.modify(self._socket, self._events)
         self.poller.poll(max(0.0, timeout_s) * 1000.0)
 
     def receive(self) -> list[Message]:
@@ -129,9 +114,10 @@ class Link:
         if self._blocked:
             return []
         inbox, read = self._inbox, self._client.loop_read
+        self._room = BATCH
         before = -1
         # loop_read takes one packet and does not tell whether there was one, so: until it brings no message
-        while len(inbox) < BATCH and (before < len(inbox) or self._decrypted()):
+        while self._room > 0 and (before < len(inbox) or self._decrypted()):
             before = len(inbox)
             if read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 break
@@ -155,19 +141,12 @@ class Link:
     def flush(self) -> None:
         """Write what the socket takes."""
         if self._client.want_write():
-            self._cork(1)
             self._client.loop_write()
-            self._cork(0)
         self._blocked = self._client.want_write()
-
-    def _cork(self, on: int) -> None:
-        """Let the kernel gather many small packets into few segments."""
-        if _CORK is not None and self._socket is not None:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, on)
 
     def acknowledge(self) -> None:
         """Tell the broker that what was received is done with, unless too much of ours waits for it."""
-        if self._unacknowledged and self.unconfirmed() < HELD:
+        if self._unacknowledged and self.unconfirmed() < (self._inflight or HELD):
             for mid, qos in self._unacknowledged:
                 self._client.ack(mid, qos)
             self._unacknowledged.clear()
@@ -192,6 +171,7 @@ class Link:
         elif now >= self._retry_at:
             self._back_off()
             self._connect()
+        self.flush()
 
     def _back_off(self) -> None:
         """Put the next attempt off, each time longer, at a time of our own among many clients."""
@@ -212,19 +192,26 @@ class Link:
         self.failure = reason
 
     def close(self, timeout_s: float) -> None:
-        """Send what waits and leave in good order; what comes in meanwhile stays unacknowledged."""
+        """Send what waits, and leave in good order; if that takes too long, leave the last word to the will."""
         deadline = time.monotonic() + timeout_s
-        if self._status_topic and self.connected:
+        settled = self._settle(deadline)
+        if self._status_topic and settled:
             self.publish(Message(self._status_topic, b"offline", retain=True, qos=1))
+            settled = self._settle(deadline)
+        self.connected = False  # so that what paho says now is not taken for a loss
+        if settled:
+            self._client.disconnect()
+            self.flush()
+
+    def _settle(self, deadline: float) -> bool:
+        """Tell whether the broker has everything of ours; what comes in meanwhile stays unacknowledged."""
         self.flush()
         while self.connected and (self._blocked or self.unconfirmed()) and time.monotonic() < deadline:
             self._blocked = False
             self.wait(0.1)
             self.receive()
             self.flush()
-        self.connected = False  # so that what paho says now is not taken for a loss
-        self._client.disconnect()
-        self.flush()
+        return self.connected and not self._blocked and not self.unconfirmed()
 
     # what paho calls
 
@@ -236,6 +223,7 @@ class Link:
         except UnicodeDecodeError:
             self.bad_topics += 1
             return
+        self._room -= len(message.payload) + MESSAGE
         self._inbox.append(Message(topic, bytes(message.payload), time.time(), message.retain, message.qos))
 
     def _on_connect(
@@ -257,8 +245,10 @@ class Link:
         self._since = time.monotonic()
         self._unacknowledged.clear()
         self._subscribe()
+        for message in self._greeting:
+            self.publish(message)
         if self._status_topic:
-            self.publish(Message(self._status_topic, b"online", retain=True, qos=1))
+            self.publish(Message(self._status_topic, b"online", retain=True))  # QoS 0: no full queue can refuse it
 
     def _subscribe(self) -> None:
         self._subscribe_at = float("inf")
@@ -295,7 +285,8 @@ class Link:
         self._socket = sock
         self._blocked = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.poller.register(sock, select.POLLIN)
+        self._events = select.POLLIN
+        self.poller.register(sock, self._events)
 
     def _on_socket_close(self, client: Client, userdata: Any, sock: Any) -> None:
         self.poller.unregister(sock)

@@ -1,12 +1,12 @@
 """The daemon's loop: what arrived, through the pipeline in one call, and out again; once a second the chores."""
 
+import gc
 import logging
 import os
 import signal
 import socket
 import time
 from collections import Counter
-from typing import Any
 
 import msgspec
 
@@ -22,20 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """Runs a pipeline on a connection until it is told to stop.
+    """Runs a pipeline on a connection until it is told to stop."""
 
-    Args:
-        info: what is published, retained, about this daemon.
-    """
-
-    def __init__(self, pipeline: Pipeline, link: Link, prefix: str, info: dict[str, Any]) -> None:
+    def __init__(self, pipeline: Pipeline, link: Link, prefix: str) -> None:
         self._pipeline = pipeline
         self._link = link
         self._prefix = prefix
-        self._info = info
         self._stopping = False
         self._started = time.monotonic()
-        self._connects = 0
         self._stats_at = 0.0
         self._summary = Summary()
 
@@ -43,6 +37,8 @@ class Service:
         """Compile, connect, and work until SIGTERM or SIGINT."""
         for route in self._pipeline.routes:
             route.lane.engine.compile()  # before the first sample waits for it
+        gc.collect()
+        gc.freeze()  # the compiler leaves many objects; looking through them time and again costs a sixth of the CPU
         wake = self._catch_signals()
         try:
             self._loop()
@@ -93,10 +89,6 @@ class Service:
         if not link.connected:
             return
         self._publish(self._pipeline.watch(link.listening_s(), time.time()))
-        if link.connects != self._connects:
-            self._connects = link.connects
-            self._publish([Message(f"{self._prefix}/info", msgspec.json.encode(self._info), retain=True, qos=1)])
-            self._stats_at = now
         if now >= self._stats_at:
             self._stats_at = now + STATS_S
             self._publish([self._stats(now)])

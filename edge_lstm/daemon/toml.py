@@ -34,8 +34,13 @@ class Problems:
         self._lines = _places(text)
 
     def add(self, place: Place, message: str) -> None:
-        """Note a problem at a place, or as near to it as the text shows."""
-        line = next((self._lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self._lines), None)
+        """Note a problem at a place, or as near to it as the text shows.
+
+        Args:
+            place: a key, or the section of the key that is the message's first word.
+        """
+        candidates = [(*place, message.split()[0].strip(":")), *(place[:n] for n in range(len(place), 0, -1))]
+        line = next((self._lines[each] for each in candidates if each in self._lines), None)
         where = self._name if line is None else f"{self._name}:{line}"
         self.found.append(f"{where}: {message}")
 

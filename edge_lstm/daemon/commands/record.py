@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.daemon.commands.options import add_broker, broker_table
 from edge_lstm.errors import ConfigError
-from edge_lstm.messages import Message
 
 if TYPE_CHECKING:
     from edge_lstm.daemon.mqtt import Link
+    from edge_lstm.messages import Message
 
 EPILOG = """\
 example:
@@ -75,28 +75,33 @@ def _link(args: argparse.Namespace) -> "Link":
 
 def _record(link: "Link", file: TextIO, until: float) -> int:
     """Write what comes until it is time, or somebody interrupts; return how many messages."""
+    from edge_lstm.daemon import logs
     from edge_lstm.daemon.cli import BrokerError
 
+    logs.start("error")  # a first failure ends us, and is told in the end
     count = 0
     try:
         while (now := time.monotonic()) < until:
+            connects = link.connects
             link.tend()
             if link.failure and not link.connects:
                 raise BrokerError(link.failure)
-            link.flush()
             link.wait(min(until - now, 1.0))
             messages = link.receive()
             file.writelines(line(message) for message in messages)
             file.flush()
             link.acknowledge()
+            link.flush()
             count += len(messages)
+            if connects == 0 < link.connects:
+                logs.start("warning")  # from now on we try again
     except KeyboardInterrupt:
         pass
     link.close(1.0)
     return count
 
 
-def line(message: Message) -> str:
+def line(message: "Message") -> str:
     """Return a message as a line of a recording."""
     record: dict[str, object] = {"arrived": message.arrived, "topic": message.topic}
     try:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_lstm import __version__
 from edge_lstm.daemon.commands.options import add_broker, broker_table
 from edge_lstm.errors import ConfigError
 
@@ -73,20 +74,22 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(prepared: "Prepared") -> None:
+    import msgspec
+
     from edge_lstm.daemon.mqtt import Link
     from edge_lstm.daemon.service import Service
+    from edge_lstm.messages import Message
     from edge_lstm.pipeline import Pipeline
 
     prefix = prepared.config.output.prefix
     filters = [route.decoder.pattern.filter for route in prepared.routes]
-    link = Link(prepared.broker, filters, f"{prefix}/status")
-    Service(Pipeline(prepared.routes), link, prefix, _info(prepared)).run()
+    info = Message(f"{prefix}/info", msgspec.json.encode(_info(prepared)), retain=True)
+    link = Link(prepared.broker, filters, f"{prefix}/status", [info])
+    Service(Pipeline(prepared.routes), link, prefix).run()
 
 
 def _info(prepared: "Prepared") -> dict[str, Any]:
     """Return what the daemon says about itself."""
-    from edge_lstm.daemon.cli import version
-
     sources = [
         {
             "topic": route.decoder.source.topic,
@@ -99,4 +102,4 @@ def _info(prepared: "Prepared") -> dict[str, Any]:
         for route in prepared.routes
     ]
     python = ".".join(map(str, sys.version_info[:3]))
-    return {"version": version(), "python": python, "sources": sources}
+    return {"version": __version__, "python": python, "sources": sources}
