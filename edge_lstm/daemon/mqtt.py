@@ -30,7 +30,8 @@ from edge_lstm.messages import Message
 BATCH = 131_072  # bytes of payloads and of what else a message takes, read before they are handled
 MESSAGE = 512  # what else it takes, bytes
 QUEUE = 4096  # of ours that wait for the broker's acknowledgement; more are dropped
-HELD = QUEUE // 4  # beyond this, what we received stays unacknowledged
+HELD = QUEUE // 4  # beyond this, what we received stays unacknowledged, and is kept for later
+KEPT = 16_384  # messages at most
 INFLIGHT_5 = 10  # MQTT 5 brokers may limit this, to 10 or more as a rule; paho does not look at what they say
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 
@@ -99,7 +100,7 @@ class Link:
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until the socket is ready, a signal came, or the time is up."""
-        if self._decrypted() and not self._blocked:
+        if not self._blocked and (self._decrypted() or (self._inbox and self.unconfirmed() < HELD)):
             return
         if self._socket is not None:
             reads = 0 if self._blocked else select.POLLIN
@@ -110,7 +111,11 @@ class Link:
         self.poller.poll(max(0.0, timeout_s) * 1000.0)
 
     def receive(self) -> list[Message]:
-        """Return what has arrived, up to a batch of it."""
+        """Return what has arrived, up to a batch of it; nothing while too much of ours waits for the broker.
+
+        A broker may send far more than it was acknowledged (Mosquitto 2.0.11 does), and its confirmations come on the
+        same socket, so we go on reading, and keep.
+        """
         if self._blocked:
             return []
         inbox, read = self._inbox, self._client.loop_read
@@ -121,8 +126,10 @@ class Link:
             before = len(inbox)
             if read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 break
-        self._inbox = []
-        return inbox
+        if self.unconfirmed() >= HELD and len(inbox) < KEPT:
+            return []
+        self._inbox = inbox[HELD:]  # so that what follows from one batch has room in the queue
+        return inbox[:HELD]
 
     def _decrypted(self) -> bool:
         """Tell whether TLS holds bytes that ``poll`` can't see."""
@@ -146,7 +153,7 @@ class Link:
 
     def acknowledge(self) -> None:
         """Tell the broker that what was received is done with, unless too much of ours waits for it."""
-        if self._unacknowledged and self.unconfirmed() < (self._inflight or HELD):
+        if self._unacknowledged and not self._inbox and self.unconfirmed() < (self._inflight or HELD):
             for mid, qos in self._unacknowledged:
                 self._client.ack(mid, qos)
             self._unacknowledged.clear()
