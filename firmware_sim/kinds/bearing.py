@@ -55,7 +55,7 @@ KIND = Kind(
     name="bearing",
     period_s=1.0,
     channels=(
-        Channel("rms_mm_s", 0.01, typical=0.20, low=0.0, high=50.0),
+        Channel("rms_mm_s", 0.01, typical=0.30, low=0.0, high=50.0),
         Channel("kurtosis", 0.01, typical=0.25, low=1.0, high=50.0),
         Channel("temperature_c", 0.1, typical=1.5, low=-40.0, high=150.0, bipolar=True),
     ),

@@ -93,9 +93,9 @@ KIND = Kind(
     name="meter",
     period_s=_PERIOD_S,
     channels=(
-        Channel("power_w", 1.0, typical=400.0, low=0.0, high=25_000.0),
-        Channel("voltage_v", 0.1, typical=1.5, low=0.0, high=300.0, bipolar=True),
-        Channel("current_a", 0.01, typical=1.8, low=0.0, high=110.0),
+        Channel("power_w", 1.0, typical=900.0, low=0.0, high=25_000.0),
+        Channel("voltage_v", 0.1, typical=2.0, low=0.0, high=300.0, bipolar=True),
+        Channel("current_a", 0.01, typical=4.0, low=0.0, high=110.0),
     ),
     build=Meter,
 )

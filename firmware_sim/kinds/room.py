@@ -111,7 +111,7 @@ KIND = Kind(
     period_s=_PERIOD_S,
     channels=(
         Channel("temperature_c", 0.01, typical=0.5, low=-20.0, high=60.0, bipolar=True),
-        Channel("humidity_pct", 0.1, typical=2.0, low=0.0, high=100.0, bipolar=True),
+        Channel("humidity_pct", 0.1, typical=3.0, low=0.0, high=100.0, bipolar=True),
         Channel("co2_ppm", 1.0, typical=90.0, low=300.0, high=5_000.0),
     ),
     build=Room,
