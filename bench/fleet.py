@@ -70,13 +70,17 @@ def main() -> None:
         client.connect(host, int(port))
         client.subscribe("edge-lstm/#", 1)
         client.loop_start()
-        daemon = subprocess.Popen([sys.executable, "-m", "edge_lstm", "run", "-c", str(config(url, Path(name)))], cwd=ROOT)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "edge_lstm", "run", "-c", str(config(url, Path(name)))], cwd=ROOT
+        )
         ready.wait(180)
         time.sleep(2)
         idle_mib, cpu_before, began = rss_mib(daemon.pid), cpu_s(daemon.pid), time.monotonic()
         fleet = [sys.executable, "-m", "firmware_sim", "fleet", "--broker", url, "--devices", str(args.devices)]
         fleet += ["--rate", "1", "--seconds", str(args.seconds), "--qos", "1", "--json"]
-        sent = json.loads(subprocess.run(fleet, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        sent = json.loads(
+            subprocess.run(fleet, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+        )
         wall = time.monotonic() - began
         time.sleep(3)
         cpu, busy_mib = cpu_s(daemon.pid) - cpu_before, rss_mib(daemon.pid)
@@ -97,7 +101,7 @@ def main() -> None:
         "rss_idle_mib": round(idle_mib, 1),
         "rss_mib": round(busy_mib, 1),
     }
-    print(json.dumps(figures, indent=1))  # noqa: T201
+    print(json.dumps(figures, indent=1))
     record("fleet", figures)
 
 

@@ -14,10 +14,14 @@ RESULTS = ROOT / "bench" / "results"
 
 def machine() -> dict[str, str]:
     """Return processor, system, versions and commit."""
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    dirty = subprocess.run([*git, "status", "--porcelain", "edge_lstm"], capture_output=True, text=True, check=False).stdout
+    dirty = subprocess.run(
+        [*git, "status", "--porcelain", "edge_lstm"], capture_output=True, text=True, check=False
+    ).stdout
     return {
         "cpu": model,
         "cores": str(len([line for line in _cpuinfo() if line.startswith("processor")])),

@@ -40,7 +40,15 @@ def _arguments() -> argparse.Namespace:
 
 def _config(broker: str, folder: Path) -> Path:
     """Write a configuration as a user would: one source per device kind, each with its own bundle."""
-    lines = ["[mqtt]", f'broker = "{broker}"', 'client_id = "edge-lstm-demo"', "qos = 1", "", "[output]", "score_qos = 1"]
+    lines = [
+        "[mqtt]",
+        f'broker = "{broker}"',
+        'client_id = "edge-lstm-demo"',
+        "qos = 1",
+        "",
+        "[output]",
+        "score_qos = 1",
+    ]
     for kind in KINDS:
         weights = ROOT / "weights" / f"{kind}.safetensors"
         lines += ["", "[[source]]", f'topic = "sim/{kind}/+/telemetry"', f'weights = "{weights}"', "silence_s = 3.0"]
@@ -72,23 +80,10 @@ def _listen(url: str, ledger: Ledger, lock: threading.Lock, ready: threading.Eve
         client.subscribe([("sim/+/+/telemetry", 1), ("sim/+/+/truth", 1), ("edge-lstm/#", 1)])
 
     def on_message(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        topic, last = message.topic, message.topic.rsplit("/", 1)[1]
-        if topic == "edge-lstm/status":
-            if message.payload == b"online":
-                ready.set()
-            return
-        if last not in ("telemetry", "truth", "score", "alert"):
-            return
-        payload = json.loads(message.payload)
+        if message.topic == "edge-lstm/status" and message.payload == b"online":
+            ready.set()
         with lock:
-            if last == "telemetry":
-                ledger.telemetry(topic, payload)
-            elif last == "truth":
-                ledger.truth(topic.removesuffix("truth") + "telemetry", payload, time.monotonic())
-            elif last == "score":
-                ledger.score(payload)
-            else:
-                ledger.alert(payload, time.monotonic())
+            _book(ledger, message.topic, message.payload)
 
     client.on_connect = on_connect
     client.on_message = on_message
@@ -96,6 +91,19 @@ def _listen(url: str, ledger: Ledger, lock: threading.Lock, ready: threading.Eve
     client.connect(host, int(port))
     client.loop_start()
     return client
+
+
+def _book(ledger: Ledger, topic: str, payload: bytes) -> None:
+    """Put a message into the ledger."""
+    last = topic.rsplit("/", 1)[1]
+    if last == "telemetry":
+        ledger.telemetry(topic, json.loads(payload))
+    elif last == "truth":
+        ledger.truth(topic.removesuffix("truth") + "telemetry", json.loads(payload), time.monotonic())
+    elif last == "score":
+        ledger.score(json.loads(payload))
+    elif last == "alert":
+        ledger.alert(json.loads(payload), time.monotonic())
 
 
 def _wait_ready(console: Console, daemon: subprocess.Popen[bytes], ready: threading.Event, log: Path) -> None:

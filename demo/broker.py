@@ -39,7 +39,10 @@ def running(folder: Path) -> Iterator[tuple[str, str]]:
     if binary:
         name = "Mosquitto"
         config = folder / "mosquitto.conf"
-        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nset_tcp_nodelay true\n")
+        config.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            "max_queued_messages 0\nset_tcp_nodelay true\n"
+        )
         command = [binary, "-c", str(config)]
     else:
         name = "amqtt"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import ADAPTIVE, FITTED, Weights
 from edge_lstm.errors import WeightsError
 
-FORMAT = 1
+FORMAT: Final = 1
 KEY = "edge_lstm"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_CHANNELS, MAX_HIDDEN, MAX_LAYERS = 1024, 2048, 16
@@ -145,12 +145,12 @@ def _check_metadata(m: Metadata) -> None:
         m.judge == "fitted" or len(names) == 1,
         f"an adaptive bundle has one channel, this one has {len(names)}",
     )
-    for field, value, least in (
+    for field, memory, least in (
         ("input_clip", m.input_clip, 1e-3),
         ("tau_b", m.tau_b, 1.0),  # a memory below one sample would amplify
         ("tau_c", m.tau_c, 1.0),
     ):
-        _require(least <= value <= 1e6, f"{field} is {value}, expected {least:g} to 1e6")
+        _require(least <= memory <= 1e6, f"{field} is {memory}, expected {least:g} to 1e6")
     _require(
         math.isfinite(m.period_s) and 0 <= m.period_s < 1e9,
         f"period_s is {m.period_s}, expected >= 0",
@@ -191,9 +191,7 @@ def _check_tensors(m: Metadata, tensors: Tensors) -> None:
             _require(bool((tensor > 0).all()), f"{name} holds a scale that is not positive")
         if dtype is not np.int8 and not name.startswith("golden."):
             # far beyond any honest value, and small enough that no product overflows
-            _require(
-                bool((abs(tensor) <= LARGEST).all()), f"{name} holds a value above {LARGEST:g}"
-            )
+            _require(bool((abs(tensor) <= LARGEST).all()), f"{name} holds a value above {LARGEST:g}")
 
 
 def _check_judge(tensors: Tensors) -> None:
@@ -241,10 +239,10 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
         weight_ih=weight_ih,
         weight_hh=stack("weight_hh_l{}"),
         scale_ih=scale_ih,
-        scale_hh=stack("weight_hh_l{}.scale") / steps,
+        scale_hh=(stack("weight_hh_l{}.scale") / steps).astype(np.float32),
         bias=stack("bias_l{}"),
         head_weight=np.ascontiguousarray(tensors["head.weight"]),
-        head_scale=tensors["head.weight.scale"] / steps,
+        head_scale=(tensors["head.weight.scale"] / steps).astype(np.float32),
         head_bias=np.ascontiguousarray(tensors["head.bias"]),
         input_size=m.input_size,
         input_clip=np.float32(m.input_clip),
@@ -280,9 +278,7 @@ def _check_golden(weights: Weights, tensors: Tensors) -> None:
     again = _golden_run(weights, tensors["golden.t"], tensors["golden.x"])
     for name, tensor in again.items():
         if not np.array_equal(tensor, tensors[name]):
-            first = int(
-                np.argwhere((tensor != tensors[name]).reshape(len(tensor), -1).any(1))[0, 0]
-            )
+            first = int(np.argwhere((tensor != tensors[name]).reshape(len(tensor), -1).any(1))[0, 0])
             message = (
                 f"{name}: this machine computes something else from row {first} on. "
                 "The file is damaged, or this build of edge-lstm is not the one it was made for"
@@ -387,9 +383,7 @@ def _read(path: Path) -> Bundle:
         message = f"damaged: {error}"
         raise WeightsError(message) from None
     bundle = _assemble(metadata, tensors)
-    _require(
-        metadata.sha256 in ("", _sha256(metadata, tensors)), "damaged: its content is not what its sha256 says"
-    )
+    _require(metadata.sha256 in ("", _sha256(metadata, tensors)), "damaged: its content is not what its sha256 says")
     return bundle
 
 

@@ -1,7 +1,7 @@
 """The library face: one stream, one object.
 
-    detector = Detector.load("pump.safetensors")
-    result = detector.score_one({"flow": 12.3, "pressure": 2.1})
+detector = Detector.load("pump.safetensors")
+result = detector.score_one({"flow": 12.3, "pressure": 2.1})
 """
 
 from collections.abc import Mapping, Sequence

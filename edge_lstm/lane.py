@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle
 from edge_lstm.core.engine import WEEK_S, Engine
-from edge_lstm.core.table import ADAPTIVE, ARRIVED, Results
+from edge_lstm.core.table import ADAPTIVE, ARRIVED, F64, I64, Results
 from edge_lstm.messages import Sample
 from edge_lstm.stages.align import Align
 
@@ -55,6 +55,9 @@ class Lane:
         self.streams: list[str] = []
         self.refused = 0
         self._n = 0
+        self._rows: I64 = np.zeros(0, np.int64)
+        self._t: F64 = np.zeros(0)
+        self._x: F64 = np.zeros((0, self.engine.channels))
         self._resize(64)
 
     def _resize(self, capacity: int) -> None:
@@ -103,7 +106,4 @@ class Lane:
         if not self.settings.silence_s:
             return []
         found = self.engine.silent(len(self.streams), now, self.settings.silence_s)
-        return [
-            (self.streams[row], now - float(self.engine.state.row[row, ARRIVED]))
-            for row in found.tolist()
-        ]
+        return [(self.streams[row], now - float(self.engine.state.row[row, ARRIVED])) for row in found.tolist()]

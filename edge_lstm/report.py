@@ -1,5 +1,7 @@
 """From the engine's arrays to the nouns that are published."""
 
+from typing import cast
+
 from edge_lstm.bundle import Bundle
 from edge_lstm.core.table import (
     END,
@@ -11,7 +13,7 @@ from edge_lstm.core.table import (
     WARMING_UP,
     Results,
 )
-from edge_lstm.messages import Alert, Cause, Phase, Score
+from edge_lstm.messages import Alert, Cause, Phase, Quality, Score
 
 GAUSS_95 = 1.959963984540054  # half a 95 % band in standard deviations
 LAPLACE_95 = 2.995732273553991  # the same in Laplace scales, ln 20
@@ -37,7 +39,7 @@ class Reporter:
             t=t,
             score=float(results.score[k]) if known else None,
             surprise=float(results.surprise[k]) if known else None,
-            quality=QUALITIES[results.quality[k]],
+            quality=cast(Quality, QUALITIES[results.quality[k]]),
             alert=bool(START <= results.phase[k] < END),
             reason=REASONS[results.reason[k]],
             model=self.model,

@@ -77,25 +77,21 @@ def _judge_of(channels: int, rng: np.random.Generator) -> Tensors:
     }
 
 
-def random_stream(
-    rows: int, channels: int, seed: int = 0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def random_stream(rows: int, channels: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return times (rows,) one second apart and wandering values (rows, channels)."""
     rng = np.random.default_rng(seed + 1000)
     x = np.cumsum(rng.normal(0, 0.3, (rows, channels)), 0) + rng.normal(0, 1, (rows, channels))
     return 1.7e9 + np.arange(rows, dtype=np.float64), np.round(x, 2)
 
 
-def hostile_stream(
+def hostile_stream(  # noqa: C901  a list of what goes wrong
     rows: int, channels: int, seed: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a stream with all that goes wrong: gaps, repeats, rewinds, missing and absurd values."""
     t, x = random_stream(rows, channels, seed)
     rng = np.random.default_rng(seed + 2000)
     for at in rng.integers(0, rows, rows // 20):
-        x[at, rng.integers(channels)] = rng.choice(
-            [np.nan, np.inf, -np.inf, 1e308, -1e308, 5e-324, -0.0, 1e15, 1e30]
-        )
+        x[at, rng.integers(channels)] = rng.choice([np.nan, np.inf, -np.inf, 1e308, -1e308, 5e-324, -0.0, 1e15, 1e30])
     for at in rng.integers(1, rows - 40, rows // 100):
         what = rng.integers(6)
         if what == 0:

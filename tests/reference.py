@@ -225,9 +225,7 @@ class Reference:
 
     # ---- 2. The row ------------------------------------------------------------------------------
 
-    def __init__(
-        self, metadata: dict[str, Any], tensors: dict[str, NDArray[Any]], budget_s: float = 604800.0
-    ) -> None:
+    def __init__(self, metadata: dict[str, Any], tensors: dict[str, NDArray[Any]], budget_s: float = 604800.0) -> None:
         """Make a fresh row.
 
         Args:
@@ -367,9 +365,7 @@ class Reference:
 
     # ---- 4. The network, one step ----------------------------------------------------------------
 
-    def step(
-        self, normalized: tuple[list[np.float32], list[float], list[float]]
-    ) -> list[tuple[float, float]]:
+    def step(self, normalized: tuple[list[np.float32], list[float], list[float]]) -> list[tuple[float, float]]:
         """Advance the network by the inputs u; return (forecast, spread) of each channel."""
         u, unit, base = normalized
         H, qmax, tensors = self.hidden_size, f32(self.qmax), self.tensors
@@ -388,10 +384,7 @@ class Reference:
             bias = tensors[f"bias_l{layer}"]
             ax = dot(tensors[w_ih], q_in)
             ah = dot(tensors[w_hh], [quantize(v, qmax) for v in self.h[layer]])
-            pre = [
-                fma32(ax[r], scale_ih[r] / k_in, fma32(ah[r], scale_hh[r] / qmax, bias[r]))
-                for r in range(4 * H)
-            ]
+            pre = [fma32(ax[r], scale_ih[r] / k_in, fma32(ah[r], scale_hh[r] / qmax, bias[r])) for r in range(4 * H)]
             for j in range(H):
                 i, f = sigmoid32(pre[j]), sigmoid32(pre[H + j])
                 g, o = tanh32(pre[2 * H + j]), sigmoid32(pre[3 * H + j])
@@ -415,9 +408,7 @@ class Reference:
 
     # ---- 5. Normalize ----------------------------------------------------------------------------
 
-    def normalize(
-        self, x: list[float], n: int
-    ) -> tuple[list[np.float32], list[float], list[float]]:
+    def normalize(self, x: list[float], n: int) -> tuple[list[np.float32], list[float], list[float]]:
         """Return the network's inputs, and unit and base of each channel's forecast."""
         if self.fitted:
             u = [

@@ -2,9 +2,9 @@
 
     python bench/detection/devices.py [--weights weights] [--devices 3] [--rows 20000]
 
-For each device kind, fault kind and channel, ``--devices`` devices that no bundle has seen get the fault after 400 samples;
-an alert from its start to 40 samples after its end finds it. False alerts are counted on ``--rows`` normal samples of
-as many devices, from the current hour of the day on.
+For each device kind, fault kind and channel, ``--devices`` devices that no bundle has seen get the fault after 400
+samples; an alert from its start to 40 samples after its end finds it. False alerts are counted on ``--rows``
+normal samples of as many devices, from the current hour of the day on.
 """
 
 import argparse
@@ -78,14 +78,14 @@ def main() -> None:
             t, x = samples(Device(kind, f"normal-{seed}", [], START_TIME % 86_400), args.rows)
             false += len(starts(run(bundle, t, x)))
         days = args.devices * args.rows * KINDS[kind].period_s / 86_400
-        print(f"{kind}: {false} alerts on {args.devices * args.rows} normal samples ({days:.1f} days)")  # noqa: T201
+        print(f"{kind}: {false} alerts on {args.devices * args.rows} normal samples ({days:.1f} days)")
         for fault_kind in FAULT_KINDS:
             channels = [None] if fault_kind == "dropout" else [c.name for c in KINDS[kind].channels]
             for channel in channels:
                 all_delays = list(delays(bundle, kind, fault_kind, channel, args.devices))
                 found = [d for d in all_delays if d is not None]
                 late = f"{statistics.median(found):5.0f}" if found else "    -"
-                print(f"   {fault_kind:12s} {channel or '':14s} {len(found)}/{len(all_delays)}  {late} samples")  # noqa: T201
+                print(f"   {fault_kind:12s} {channel or '':14s} {len(found)}/{len(all_delays)}  {late} samples")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python bench/detection/nab.py --data NAB/data --weights weights/universal.safetensors --out /tmp/nab
     nab_score.py --labels NAB/labels/combined_windows.json --scores /tmp/nab/own        (and /tmp/nab/with_range)
 
-NAB bills every row outside a window that is over the threshold, so a score of rows has to become one of events first: of
-each excursion only the rows that top what was said in the 100 rows before are kept. ``own`` is the model's surprise,
+NAB bills every row outside a window that is over the threshold, so a score of rows has to become one of events first:
+of each excursion only the rows that top what was said in the 100 rows before are kept. ``own`` is the model's surprise,
 ``with_range`` the larger of it and the strength of the ``out_of_range`` rule; ``rows`` is the surprise of every row.
 """
 

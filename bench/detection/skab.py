@@ -19,9 +19,7 @@ import paho.mqtt.client as mqtt
 
 from demo.broker import running
 
-CHANNELS = (
-    "Accelerometer1RMS,Accelerometer2RMS,Current,Pressure,Temperature,Thermocouple,Voltage,Volume Flow RateRMS"
-)
+CHANNELS = "Accelerometer1RMS,Accelerometer2RMS,Current,Pressure,Temperature,Thermocouple,Voltage,Volume Flow RateRMS"
 START_ROWS = 400
 
 
@@ -39,7 +37,7 @@ def live(files: list[Path], weights: Path, folder: Path) -> dict[tuple[str, floa
             scores[name, s["t"]] = (s["score"] or 0.0, s["surprise"] or 0.0, s["quality"])
 
     with running(folder) as (name, url):
-        print(f"broker: {name}")  # noqa: T201
+        print(f"broker: {name}")
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         client.on_message = on_message
         host, port = url.removeprefix("mqtt://").split(":")
@@ -80,7 +78,9 @@ def main() -> None:
     fit = [*edge, "fit", *map(str, files), "--rows", str(START_ROWS), "--columns", CHANNELS]
     subprocess.run([*fit, "--seed", str(args.seed), "-o", str(weights)], check=True)
     replayed = args.out / "replay" / "valve1"
-    subprocess.run([*edge, "replay", "--weights", str(weights), "--in", *map(str, files), "--out", f"{replayed}/"], check=True)
+    subprocess.run(
+        [*edge, "replay", "--weights", str(weights), "--in", *map(str, files), "--out", f"{replayed}/"], check=True
+    )
 
     from edge_lstm.tables import read_table
 
@@ -100,7 +100,7 @@ def main() -> None:
                 equal += same
                 differ += found is not None and not same
                 writer.writerow((row["timestamp"], *(found or (0.0, 0.0, "missing"))))
-    print(json.dumps({"rows": equal + differ + missing, "equal": equal, "different": differ, "missing": missing}))  # noqa: T201
+    print(json.dumps({"rows": equal + differ + missing, "equal": equal, "different": differ, "missing": missing}))
 
 
 if __name__ == "__main__":

@@ -106,10 +106,7 @@ def pace(weights: Weights, state: State, row: int, t: float) -> int:
         dt = t - state.row[row, TIME]
         gapped = seen >= GAP_AFTER and period > 0.0 and dt > GAP_PERIODS * period
         if weights.period_s <= 0.0:
-            if period <= 0.0:
-                period = dt
-            else:
-                period = ewma(period, min(dt, 10.0 * period), PERIOD_MEMORY, seen)
+            period = dt if period <= 0.0 else ewma(period, min(dt, 10.0 * period), PERIOD_MEMORY, seen)
     state.row[row, PERIOD] = period
     if rewound or gapped:
         forget(state, row)

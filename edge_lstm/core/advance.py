@@ -52,6 +52,26 @@ def _quality(weights: Weights, state: State, row: int, suspect: bool) -> int:
 
 
 @jit
+def _lasting(state: State, row: int, surprise: float, quality: int) -> float:
+    """Return the surprise with what it is worth because it lasts."""
+    if quality in (OK, SUSPECT):
+        return surprise + alert.persist(state, row, surprise)
+    state.row[row, PERSISTENCE] = 0.0
+    return surprise
+
+
+@jit
+def _look_ahead(weights: Weights, state: State, row: int, scratch: Scratch, results: Results, k: int) -> None:
+    """Let the network see the sample and forecast the next one."""
+    normalize.inputs(weights, state, row, scratch)
+    lstm.step(weights, state, row, scratch)
+    normalize.forecast(weights, state, row, scratch)
+    for c in range(scratch.x.shape[0]):
+        results.forecast[k, c, 0] = state.forecast[row, c, 0]
+        results.forecast[k, c, 1] = state.forecast[row, c, 1]
+
+
+@jit
 def _strongest(
     weights: Weights, state: State, row: int, change: int,
     strength: float, reason: int, scratch: Scratch,
@@ -100,11 +120,7 @@ def advance_row(
     surprise, reason = judge(weights, state, row, t, scratch)
     if quality == WARMING_UP:
         surprise = 0.0
-    strength = surprise
-    if quality in (OK, SUSPECT):
-        strength = surprise + alert.persist(state, row, surprise)
-    else:
-        state.row[row, PERSISTENCE] = 0.0
+    strength = _lasting(state, row, surprise, quality)
     strength, reason = _strongest(weights, state, row, change, strength, reason, scratch)
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
@@ -123,11 +139,6 @@ def advance_row(
     results.phase[k] = phase
     results.level[k] = level
 
-    normalize.inputs(weights, state, row, scratch)
-    lstm.step(weights, state, row, scratch)
-    normalize.forecast(weights, state, row, scratch)
-    for c in range(scratch.x.shape[0]):
-        results.forecast[k, c, 0] = state.forecast[row, c, 0]
-        results.forecast[k, c, 1] = state.forecast[row, c, 1]
+    _look_ahead(weights, state, row, scratch, results, k)
     state.row[row, TIME] = t
     state.row[row, SINCE] += 1.0

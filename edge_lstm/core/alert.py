@@ -57,9 +57,7 @@ def level_of(period_s: float, budget_s: float) -> float:
 
 
 @jit
-def _take_peak(
-    state: State, row: int, t: float, strength: float, reason: int, scratch: Scratch
-) -> None:
+def _take_peak(state: State, row: int, t: float, strength: float, reason: int, scratch: Scratch) -> None:
     state.row[row, PEAK_TIME] = t
     state.row[row, STRENGTH] = strength
     state.row[row, REASON] = reason
@@ -102,9 +100,7 @@ def cut(state: State, row: int, results: Results, k: int) -> int:
 
 
 @jit
-def gap(
-    state: State, row: int, t: float, strength: float, scratch: Scratch, results: Results, k: int
-) -> int:
+def gap(state: State, row: int, t: float, strength: float, scratch: Scratch, results: Results, k: int) -> int:
     """Report a gap as an alert that starts and ends with this sample; return the phase."""
     _begin(state, row, state.row[row, TIME])
     _take_peak(state, row, t, strength, GAP, scratch)

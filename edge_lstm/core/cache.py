@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+import numba
+from numba import njit
+
+config: Any = numba.config  # filled at run time
 
 
 def _directory() -> Path | None:

@@ -6,12 +6,13 @@ order, in one thread. Needs the extra ``cuda`` and a device, or Numba's simulato
 
 from typing import Any
 
+import numba.cuda
 import numpy as np
-from numba import cuda
 
 from edge_lstm.core.advance import advance_row
 from edge_lstm.core.table import F64, I64, Results, Scratch, State, Weights, new_results, new_scratch, new_state
 
+cuda: Any = numba.cuda
 THREADS = 64  # a block; the step is bound by registers and weight reads, not by occupancy
 
 
@@ -48,7 +49,7 @@ class CudaTable:
         self._weights = _to_device(weights)
         self._state = _to_device(new_state(rows, weights))
         one = new_scratch(weights)
-        self._scratch = _to_device(Scratch(*(np.zeros((rows, *array.shape), array.dtype) for array in one)))
+        self._scratch = _to_device(Scratch._make(np.zeros((rows, *array.shape), array.dtype) for array in one))
 
     def advance(self, rows: I64, t: F64, x: F64) -> Results:
         """Take ``n`` samples into their rows, in order; the arguments of ``Engine.advance``."""
@@ -62,11 +63,11 @@ class CudaTable:
                 self._weights, self._state, unique, np.append(first, n), order,
                 np.ascontiguousarray(t), np.ascontiguousarray(x), self.budget_s, self._scratch, results,
             )  # fmt: skip
-        return Results(*(array.copy_to_host() for array in results))
+        return Results._make(array.copy_to_host() for array in results)
 
     def snapshot(self) -> State:
         """Return a copy of the table in host memory."""
-        return State(*(array.copy_to_host() for array in self._state))
+        return State._make(array.copy_to_host() for array in self._state)
 
 
 def _to_device(arrays: Any) -> Any:

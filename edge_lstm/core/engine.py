@@ -49,7 +49,7 @@ class Engine:
         if capacity <= self.capacity:
             return
         larger = new_state(capacity, self.weights)
-        for new, old in zip(larger, self.state, strict=True):
+        for new, old in zip(larger._asdict().values(), self.state._asdict().values(), strict=True):
             new[: len(old)] = old
         self.state = larger
 
@@ -70,19 +70,14 @@ class Engine:
         """
         n = len(rows)
         if t.shape != (n,) or x.shape != (n, self.channels):
-            message = (
-                f"{n} rows with t {t.shape} and x {x.shape}, "
-                f"expected t ({n},) and x ({n}, {self.channels})"
-            )
+            message = f"{n} rows with t {t.shape} and x {x.shape}, expected t ({n},) and x ({n}, {self.channels})"
             raise StateError(message)
         if n and not (rows.min() >= 0 and rows.max() < self.capacity):
             message = f"rows {rows.min()} to {rows.max()} in a table of {self.capacity}"
             raise StateError(message)
         if n > len(self._results.outcome):
             self._results = new_results(max(n, 2 * len(self._results.outcome)), self.channels)
-        cpu.advance(
-            self.weights, self.state, rows, t, x, now, self.budget_s, self._scratch, self._results
-        )
+        cpu.advance(self.weights, self.state, rows, t, x, now, self.budget_s, self._scratch, self._results)
         return self._results.head(n)
 
     def compile(self) -> None:
@@ -101,14 +96,12 @@ class Engine:
 
     def reset(self, row: int) -> None:
         """Make ``row`` as fresh as a new one."""
-        for array in self.state:
+        for array in self.state._asdict().values():
             array[row] = 0
 
     def snapshot(self, used: int) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
         """Return a copy of the first ``used`` rows, by the names of ``State``."""
-        return {
-            name: array[:used].copy() for name, array in zip(State._fields, self.state, strict=True)
-        }
+        return {name: array[:used].copy() for name, array in self.state._asdict().items()}
 
     def restore(self, arrays: dict[str, NDArray[np.float32] | NDArray[np.float64]]) -> None:
         """Put a snapshot's rows back to where they were.
@@ -122,19 +115,17 @@ class Engine:
             message = f"state has {sorted(arrays)}, expected {sorted(State._fields)}"
             raise StateError(message)
         used = arrays["row"].size // self.state.row.shape[1]
-        for name, own in zip(State._fields, self.state, strict=True):
+        for name, own in self.state._asdict().items():
             array = arrays[name]
             expected = (used, *own.shape[1:])
             if array.shape != expected or array.dtype != own.dtype:
-                message = (
-                    f"state.{name} is {array.dtype} {array.shape}, expected {own.dtype} {expected}"
-                )
+                message = f"state.{name} is {array.dtype} {array.shape}, expected {own.dtype} {expected}"
                 raise StateError(message)
             if not np.isfinite(array).all():
                 message = f"state.{name} has a value that is not finite"
                 raise StateError(message)
         self.grow(used)
-        for name, own in zip(State._fields, self.state, strict=True):
+        for name, own in self.state._asdict().items():
             own[:used] = arrays[name]
         self.state.row[:used, ARRIVED] = 0.0
         self.state.row[:used, SILENT_SINCE] = 0.0

@@ -19,9 +19,7 @@ def _gate(weights: Weights, layer: int, r: int, scratch: Scratch, width: int) ->
 
 
 @jit
-def _layer(
-    weights: Weights, layer: int, width: int, state: State, row: int, scratch: Scratch
-) -> None:
+def _layer(weights: Weights, layer: int, width: int, state: State, row: int, scratch: Scratch) -> None:
     """Advance one layer: ``scratch.q_in`` in, ``state.h`` and ``state.c`` changed in place."""
     hidden = state.h.shape[2]
     for j in range(hidden):

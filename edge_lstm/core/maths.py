@@ -40,9 +40,7 @@ def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = args[0].type
-        function = builder.module.declare_intrinsic(
-            "llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3)
-        )
+        function = builder.module.declare_intrinsic("llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3))
         return builder.call(function, args)
 
     return a(a, a, a), codegen
@@ -51,7 +49,7 @@ def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 @overload(fma, strict=False)
 def _fma_overload(a: Any, b: Any, c: Any) -> Any:
     if a in (types.float32, types.float64) and a == b == c:
-        return lambda a, b, c: _llvm_fma(a, b, c)
+        return lambda a, b, c: _llvm_fma(a, b, c)  # type: ignore[call-arg]
     message = f"fma needs three floats of one width, got {a}, {b}, {c}"
     raise TypeError(message)
 

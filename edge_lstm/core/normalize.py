@@ -15,9 +15,7 @@ from edge_lstm.core.table import (
     Weights,
 )
 
-LIMIT = (
-    1000.0  # a value further than this many scales from the mean can only be a fault of the wire
-)
+LIMIT = 1000.0  # a value further than this many scales from the mean can only be a fault of the wire
 MEMORY = 1000.0  # samples
 
 

@@ -173,9 +173,7 @@ def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple
 
 
 @jit
-def _distance(
-    weights: Weights, k: int, v: float, state: State, row: int, scratch: Scratch
-) -> float:
+def _distance(weights: Weights, k: int, v: float, state: State, row: int, scratch: Scratch) -> float:
     """Return the Mahalanobis distance of the residual (k = 0) or of its recent mean (k = 1), per channel."""
     channels = scratch.e.shape[0]
     d = 0.0
@@ -198,9 +196,7 @@ def _judge_fitted(weights: Weights, state: State, row: int, scratch: Scratch) ->
         r = scratch.x[c] - state.forecast[row, c, 0]
         e = clip(r / weights.scale[c], -20.0, 20.0)
         scratch.e[c] = e
-        state.channel[row, c, RESIDUAL_MEAN] = ewma(
-            state.channel[row, c, RESIDUAL_MEAN], e, weights.tau_c, m
-        )
+        state.channel[row, c, RESIDUAL_MEAN] = ewma(state.channel[row, c, RESIDUAL_MEAN], e, weights.tau_c, m)
     count = np.float64(channels)
     a = log64(_distance(weights, 0, count, state, row, scratch) + 0.05)
     b = ewma(state.row[row, LOG_DISTANCE], a, weights.tau_b, m)
@@ -229,9 +225,7 @@ def _relative(weights: Weights, k: int, value: float) -> float:
 
 
 @jit
-def judge(
-    weights: Weights, state: State, row: int, t: float, scratch: Scratch
-) -> tuple[float, int]:
+def judge(weights: Weights, state: State, row: int, t: float, scratch: Scratch) -> tuple[float, int]:
     """Return the surprise of ``scratch.x`` and its reason; ``scratch.blame`` gets each channel's part."""
     if weights.judge == ADAPTIVE:
         return _judge_adaptive(state, row, t, scratch)

@@ -140,7 +140,7 @@ class Results(NamedTuple):
 
     def head(self, n: int) -> "Results":
         """Return views of the first ``n`` samples."""
-        return Results(*(array[:n] for array in self))
+        return Results._make(array[:n] for array in self._asdict().values())
 
 
 def new_state(rows: int, weights: Weights) -> State:

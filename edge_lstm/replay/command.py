@@ -1,11 +1,18 @@
 """``edge-lstm replay``: score a CSV file or a recording as if it were live."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_lstm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_lstm.bundle import Bundle
+    from edge_lstm.replay.tracks import Track
 
 EPILOG = """\
 examples:
@@ -24,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--weights", type=Path, metavar="BUNDLE", help="default: the universal bundle")
-    parser.add_argument("--in", dest="inputs", type=Path, nargs="+", required=True, metavar="FILE", help=".csv or .jsonl")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a folder when there are several inputs")
+    parser.add_argument(
+        "--in", dest="inputs", type=Path, nargs="+", required=True, metavar="FILE", help=".csv or .jsonl"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="a folder when there are several inputs"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help=".png, .svg or .pdf; needs edge-lstm[plot]")
-    parser.add_argument("--columns", default="", metavar="A,B,...", help="default: the bundle's channels, or all numbers")
+    parser.add_argument(
+        "--columns", default="", metavar="A,B,...", help="default: the bundle's channels, or all numbers"
+    )
     parser.add_argument("--time", default="", metavar="COLUMN", help="default: found by its name")
     parser.add_argument("--warm", type=int, default=0, metavar="N", help="first N rows only warm the stream up")
     parser.add_argument("--warm-file", type=Path, metavar="FILE", help="rows to run before")
@@ -57,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _replay_table(args: argparse.Namespace, bundle, budget_s: float, source: Path, output: Path) -> None:  # type: ignore[no-untyped-def]
+def _replay_table(args: argparse.Namespace, bundle: Bundle, budget_s: float, source: Path, output: Path) -> None:
     from edge_lstm.replay.tracks import replay, rows_of, write_scores
     from edge_lstm.tables import read_table
 
@@ -76,7 +89,7 @@ def _replay_table(args: argparse.Namespace, bundle, budget_s: float, source: Pat
     sys.stdout.write(f"{output}: {summary(tracks)}\n")
 
 
-def summary(tracks) -> str:  # type: ignore[no-untyped-def]
+def summary(tracks: list[Track]) -> str:
     """Return how many rows and alerts there were, in words."""
     rows = len(tracks[0].x)
     alerts = sum(int(((track.results.phase == 1) | (track.results.phase == 4)).sum()) for track in tracks)

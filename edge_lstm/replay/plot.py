@@ -40,9 +40,9 @@ def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: st
     more = f"   ({hidden} more channels not shown)" if hidden else ""
     figure.suptitle(f"{title}   scored by {model}{more}", x=0.01, ha="left", fontsize=11, color=INK)
     if table.clock:
-        locator = mdates.AutoDateLocator()
+        locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
         axes[-1].xaxis.set_major_locator(locator)
-        axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+        axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     else:
         axes[-1].set_xlabel("row")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,9 @@ def _draw_surprise(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64],
     strength = np.max([track.results.strength for track in tracks], axis=0)
     level = np.max([track.results.level for track in tracks], axis=0)
     axis.fill_between(clock, 0, strength, color=INK, alpha=0.75, lw=0, step="mid")
-    axis.plot(clock, np.where(level > 0, level, np.nan), color=ALERT, lw=1, ls="--", label="alert level (from the budget)")
+    axis.plot(
+        clock, np.where(level > 0, level, np.nan), color=ALERT, lw=1, ls="--", label="alert level (from the budget)"
+    )
     for track in tracks:
         for first, last in _spans(track):
             axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)

@@ -28,7 +28,11 @@ def messages_of(path: Path) -> Iterator[Message]:
                 payload = record["payload"]
                 raw = base64.b64decode(payload) if record.get("encoding") == "base64" else payload.encode()
                 yield Message(
-                    record["topic"], raw, float(record["arrived"]), bool(record.get("retain")), int(record.get("qos", 0))
+                    record["topic"],
+                    raw,
+                    float(record["arrived"]),
+                    bool(record.get("retain")),
+                    int(record.get("qos", 0)),
                 )
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}:{number}: not a recorded message: {error}") from None

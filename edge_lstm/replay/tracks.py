@@ -84,8 +84,8 @@ def _run(lane: Lane, bundle: Bundle, name: str, tables: list[Table], columns: tu
             block = slice(start, start + BLOCK)
             for t, values in zip(table.t[block].tolist(), x[block].tolist(), strict=True):
                 lane.push(Sample(name, t, dict(zip(keys, values, strict=True))))
-            blocks.append(Results(*(array.copy() for array in lane.flush().results)))
-        results = Results(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
+            blocks.append(Results._make(array.copy() for array in lane.flush().results._asdict().values()))
+        results = Results._make(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         forecasts = _held(np.concatenate([before, results.forecast]), results)
         before = forecasts[-1:]
     return Track(name, columns, x, forecasts[:-1], results)
