@@ -14,7 +14,6 @@ STDLIB = sys.stdlib_module_names
 # Who may import the daemon besides itself: the command line's own entry, and what is still to be moved.
 DAEMON_USERS = {
     "edge_lstm/__main__.py",
-    "edge_lstm/replay/command.py",  # parse_budget and default_weights stand in daemon.config
 }
 DYNAMIC_IMPORTS = {"edge_lstm/daemon/cli.py"}
 

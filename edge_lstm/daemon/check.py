@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 from edge_lstm.bundle import Bundle, read
 from edge_lstm.daemon import toml
 from edge_lstm.daemon.broker import Broker, open_broker
-from edge_lstm.daemon.config import Config, Output, SourceOptions, default_weights, parse_budget
+from edge_lstm.daemon.config import Config, Output, SourceOptions
 from edge_lstm.daemon.toml import Place, Problems
 from edge_lstm.errors import ConfigError, EdgeLstmError
 from edge_lstm.lane import Settings
+from edge_lstm.options import default_weights, parse_budget
 from edge_lstm.pipeline import Outputs, Route
 from edge_lstm.stages.decode import Decoder
 from edge_lstm.stages.topics import is_sound, overlaps

@@ -19,7 +19,6 @@ COMMANDS = {
     "record": ("edge_lstm.daemon.commands.record", "write what a broker sends to a file"),
     "fit": ("edge_lstm.fit.command", "train a bundle on recordings of normal operation"),
     "inspect": ("edge_lstm.daemon.commands.inspect", "show what is in a bundle"),
-    "demo": ("edge_lstm.demo.command", "watch simulated sensors go wrong"),
 }
 EXTRAS = {"torch": "train", "amqtt": "demo", "rich": "demo", "matplotlib": "plot"}
 

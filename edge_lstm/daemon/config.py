@@ -1,15 +1,11 @@
 """Every option there is, as one tree of structs: what a TOML file or a command line is read into."""
 
-import re
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
 
-import edge_lstm
-from edge_lstm.errors import ConfigError
 from edge_lstm.lane import Settings
 from edge_lstm.pipeline import Publish
 from edge_lstm.stages.decode import Source
@@ -110,41 +106,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     output: Output = Output()
     log: Log = Log()
     source: list[SourceOptions] = []
-
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_PERIODS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "month": 30 * 86_400.0, "year": 365 * 86_400.0}
-_BUDGET = re.compile(r"(?P<count>\d{1,6})/(?P<per>[a-z]+)|(?P<every>\d{1,6}(?:\.\d{1,6})?)(?P<unit>[smhdw])")
-_LONGEST_BUDGET_S = 100 * _PERIODS["year"]
-
-
-def parse_budget(text: str) -> float:
-    """Return in how many seconds a stream may raise one alert by chance.
-
-    Args:
-        text: ``1/week``, ``2/day``, ``10/month``, or the seconds themselves as ``7d``, ``12h``, ``90m``.
-
-    Raises:
-        ConfigError: it is not a budget.
-    """
-    found = _BUDGET.fullmatch(text.strip())
-    seconds = 0.0
-    if found and found["count"]:
-        seconds = _PERIODS.get(found["per"], 0.0) / max(int(found["count"]), 1e-9)
-    elif found:
-        seconds = float(found["every"]) * _SECONDS[found["unit"]]
-    if not 1.0 <= seconds <= _LONGEST_BUDGET_S:
-        raise ConfigError(f"budget is {text!r}, expected alerts per time such as '1/week' or '2/day', or a time, '12h'")
-    return seconds
-
-
-def default_weights() -> Path:
-    """Return the path of the universal bundle, which is shipped.
-
-    Raises:
-        ConfigError: this installation has none.
-    """
-    path = Path(edge_lstm.__path__[0]).parent / "weights" / "universal.safetensors"
-    if not path.is_file():
-        raise ConfigError(f"{path} is not there, and it is what runs without 'weights'; name a bundle")
-    return path

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     from edge_lstm.bundle import read
-    from edge_lstm.daemon.config import default_weights, parse_budget
+    from edge_lstm.options import default_weights, parse_budget
 
     budget_s = parse_budget(args.budget)
     bundle = read(args.weights or default_weights())

@@ -7,9 +7,10 @@ import pytest
 
 from edge_lstm.bundle import write
 from edge_lstm.daemon.check import prepare_file, prepare_options
-from edge_lstm.daemon.config import Config, Output, SourceOptions, default_weights, parse_budget
+from edge_lstm.daemon.config import Config, Output, SourceOptions
 from edge_lstm.errors import ConfigError
 from edge_lstm.lane import Settings
+from edge_lstm.options import default_weights, parse_budget
 from edge_lstm.pipeline import Outputs
 from tests.bundles import random_bundle
 
@@ -291,6 +292,7 @@ def test_bad_budget(text: str) -> None:
 
 
 def test_the_universal_bundle_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("edge_lstm.__path__", [str(tmp_path / "edge_lstm")])
+    monkeypatch.setattr("edge_lstm.options.__file__", str(tmp_path / "edge_lstm" / "options.py"))
+    monkeypatch.setattr("edge_lstm.options.files", lambda _package: tmp_path / "weights")
     with pytest.raises(ConfigError, match=r"weights/universal\.safetensors is not there"):
         default_weights()
