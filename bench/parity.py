@@ -4,7 +4,8 @@
 
 Fits valve1's bundle (first 400 rows of 16 files), keeps the float network, and runs all files through three ways:
 PyTorch float32; a NumPy float64 LSTM with exact tanh and sigmoid; the engine with int8 weights. Rows count as one a
-second, since PyTorch forgets nothing at a gap. Prints the largest difference between forecasts, in scales, and, with ``--score``, what quantization does to the scores.
+second, since PyTorch forgets nothing at a gap. Prints the largest difference between forecasts, in scales, and, with
+``--score``, what quantization does to the scores.
 """
 
 import argparse
@@ -104,8 +105,8 @@ def main() -> None:
 
 
 def _score(
-    args: argparse.Namespace, folder: Path, files: list[Path], tables: list, surprises: list
-) -> dict[str, float]:  # type: ignore[type-arg]
+    args: argparse.Namespace, folder: Path, files: list[Path], tables: list[Table], surprises: list[Floats]
+) -> dict[str, float]:
     """Return balanced accuracy at score 0.99 and AUC-ROC."""
     for path, table, surprise in zip(files, tables, surprises, strict=True):
         target = folder / "valve1" / path.name
