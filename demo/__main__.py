@@ -18,7 +18,7 @@ from rich.live import Live
 
 from demo.broker import running
 from demo.ledger import Ledger
-from demo.view import final, screen
+from demo.view import Show, final
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("bearing", "pump", "motor", "room", "meter")
@@ -34,6 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=10.0, help="samples a second and device (%(default)g)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same devices, same faults (%(default)s)")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="save the view as SVG, three quarters through")
     parser.add_argument("--plain", action="store_true", help="no live view; it is off anyway without a terminal")
     return parser.parse_args()
 
@@ -136,12 +137,13 @@ def main() -> int:
         command = [sys.executable, "-m", "edge_lstm", "run", "-c", str(_config(url, folder))]
         daemon = stack.enter_context(_process(command, daemon_log))
         _wait_ready(console, daemon, ready, daemon_log)
+        console.print(f"{broker} on {url}, the daemon beside it, {args.devices} simulated devices", highlight=False)
         began = time.monotonic()
         sensors = stack.enter_context(_process(_fleet(args, url), folder / "sensors.log"))
         live = None
         if console.is_terminal and not args.plain:
             live = stack.enter_context(Live(console=console, auto_refresh=False, transient=True))
-        _follow(console, live, ledger, lock, sensors, began, args.seconds, broker)
+        _follow(Show(console, live, broker, began, args.seconds, args.picture), ledger, lock, sensors)
         if sensors.wait() != 0:
             raise RuntimeError(f"the sensors failed:\n{(folder / 'sensors.log').read_text()[-2000:]}")
         client.disconnect()
@@ -152,28 +154,16 @@ def main() -> int:
     return 0 if summary["lost"] == 0 and summary["found"] == summary["injected"] else 1
 
 
-def _follow(
-    console: Console, live: Live | None, ledger: Ledger, lock: threading.Lock,
-    sensors: subprocess.Popen[bytes], began: float, seconds: float, broker: str,
-) -> None:  # fmt: skip
+def _follow(show: Show, ledger: Ledger, lock: threading.Lock, sensors: subprocess.Popen[bytes]) -> None:
     """Show what happens until the sensors are done and their last samples have come back."""
     done = 0.0
-    spoken = 0
     while not done or time.monotonic() - done < SETTLE_S:
         time.sleep(0.2)
         with lock:
             if not done and sensors.poll() is not None:
                 done = time.monotonic()
                 ledger.closed = True
-            if live is not None:
-                live.update(screen(ledger, began, seconds, broker), refresh=True)
-            elif time.monotonic() - began > 10 * (spoken + 1):
-                spoken += 1
-                s = ledger.summary()
-                console.print(
-                    f"{10 * spoken:4d} s  {s['samples']} samples, {s['injected']} faults, {s['found']} found, "
-                    f"{s['false_alerts']} false alerts", highlight=False,
-                )  # fmt: skip
+            show.update(ledger)
 
 
 if __name__ == "__main__":

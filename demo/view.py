@@ -1,9 +1,13 @@
 """The live view: a line per stream, what happened lately, and the summary at the end."""
 
+import io
+import re
 import time
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +16,7 @@ from demo.ledger import Fault, Ledger, Stream
 BARS = "▁▂▃▄▅▆▇█"
 FULL = 8.0  # surprise that fills a bar
 EVENTS = 6
+SPEAK_S = 10  # without a terminal
 STYLES = {"ok": "green", "warming_up": "dim", "recovering": "yellow", "suspect": "yellow", "": "dim"}
 
 
@@ -81,6 +86,38 @@ def screen(ledger: Ledger, began: float, seconds: float, broker: str) -> Group:
         (f"{len(ledger.sent)} samples  {len(ledger.alerts)} alerts  {len(ledger.faults)} faults", ""),
     )
     return Group(head, streams_table(ledger), events(ledger, began))
+
+
+class Show:
+    """What the person sees while it runs: the live view, or a line now and then where there is no terminal."""
+
+    def __init__(
+        self, console: Console, live: Live | None, broker: str, began: float, seconds: float, picture: Path | None
+    ) -> None:
+        self._console, self._live, self._broker = console, live, broker
+        self._began, self._seconds = began, seconds
+        self._picture = picture
+        self._spoken = 0
+
+    def update(self, ledger: Ledger) -> None:
+        """Show the state of the books."""
+        elapsed = time.monotonic() - self._began
+        if self._picture and elapsed > 0.75 * self._seconds:
+            drawing = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
+            drawing.print(screen(ledger, self._began, self._seconds, self._broker))
+            svg = drawing.export_svg(title="scripts/demo")
+            self._picture.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))  # fonts of the reader's own
+            self._picture = None
+        if self._live is not None:
+            self._live.update(screen(ledger, self._began, self._seconds, self._broker), refresh=True)
+        elif elapsed > SPEAK_S * (self._spoken + 1):
+            self._spoken += 1
+            s = ledger.summary()
+            self._console.print(
+                f"{SPEAK_S * self._spoken:4d} s  {s['samples']} samples, {s['injected']} faults, {s['found']} found, "
+                f"{s['false_alerts']} false alerts",
+                highlight=False,
+            )
 
 
 def final(console: Console, ledger: Ledger) -> None:

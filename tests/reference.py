@@ -480,7 +480,7 @@ class Reference:
             for stat, (median, q99) in zip((a, b, c), tensors["judge.evidence"], strict=True)
         ]
         best = evidence.index(max(evidence))
-        of, row = (e, 0) if best == 0 else (self.mean_residual, 1)
+        of, row = (self.mean_residual, 1) if best == 2 else (e, 0)
         blame = [abs(v) * float(w) for v, w in zip(of, tensors["judge.blame"][row], strict=True)]
         surprise = tail(evidence[best], *(float(v) for v in tensors["judge.tail"]))
         return Verdict(surprise, ("forecast", "sustained", "bias")[best], blame)

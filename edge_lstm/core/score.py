@@ -210,10 +210,10 @@ def _judge_fitted(weights: Weights, state: State, row: int, scratch: Scratch) ->
     if s > largest:
         largest, reason = s, BIAS
     for j in range(channels):
-        if reason == FORECAST:
-            scratch.blame[j] = abs(scratch.e[j]) * weights.blame[0, j]
-        else:
+        if reason == BIAS:
             scratch.blame[j] = abs(state.channel[row, j, RESIDUAL_MEAN]) * weights.blame[1, j]
+        else:
+            scratch.blame[j] = abs(scratch.e[j]) * weights.blame[0, j]
     tail = weights.tail
     return tail_surprise(largest, tail[0], tail[1], tail[2], tail[3]), reason
 

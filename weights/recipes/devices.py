@@ -17,8 +17,8 @@ from edge_lstm.fit.card import card, figures
 from edge_lstm.fit.console import progress_bar
 from edge_lstm.fit.fitting import FitOptions, fit_files
 
-ROWS = {"bearing": 3600, "pump": 3600, "motor": 3600, "room": 10_080, "meter": 17_280}  # an hour, a week, two days
-DEVICES = 16  # of a kind: siblings share a bundle, and differ
+ROWS = {"bearing": 7200, "pump": 7200, "motor": 7200, "room": 10_080, "meter": 17_280}  # two hours to a week
+DEVICES = 12  # of a kind: siblings share a bundle, and differ
 HIDDEN = 32
 
 
