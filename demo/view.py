@@ -106,7 +106,8 @@ class Show:
             drawing = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
             drawing.print(screen(ledger, self._began, self._seconds, self._broker))
             svg = drawing.export_svg(title="scripts/demo")
-            self._picture.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))  # fonts of the reader's own
+            # with the reader's own fonts, not some from elsewhere
+            self._picture.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
             self._picture = None
         if self._live is not None:
             self._live.update(screen(ledger, self._began, self._seconds, self._broker), refresh=True)

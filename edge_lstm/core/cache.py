@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import njit
 
 config: Any = numba.config  # filled at run time
+njit: Any = numba.njit  # some of its options are not in its type
 
 
 def _directory() -> Path | None:
@@ -35,14 +35,24 @@ def _directory() -> Path | None:
 DIRECTORY = _directory()
 
 
+# IEEE arithmetic, no exceptions, and no runtime of Numba's: nothing can be allocated, and no array is counted in and
+# out of every function, which cost more than the arithmetic (a step of 8 units: 5.5 us with it, 1.6 us without).
+OPTIONS: Any = {"error_model": "numpy", "nogil": True, "_nrt": False}
+
+
+def formula(function: Callable[..., Any]) -> Any:
+    """Compile a function of numbers; Python may call it too."""
+    return njit(**OPTIONS)(function)
+
+
 def jit(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel: IEEE arithmetic, no Python, no exceptions."""
-    return njit(error_model="numpy", nogil=True)(function)
+    """Compile a part of a kernel. Python can't call it: unpacking its many arrays would cost half of all compiling."""
+    return njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, and keep it on disk if there is a place."""
-    dispatcher = jit(function)
+    dispatcher = njit(**OPTIONS)(function)
     if DIRECTORY is not None and hasattr(dispatcher, "enable_caching"):
         before, config.CACHE_DIR = config.CACHE_DIR, str(DIRECTORY)
         try:

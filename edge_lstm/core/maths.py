@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from edge_lstm.core.cache import jit
+from edge_lstm.core.cache import formula
 
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
 _libm.fmaf.argtypes = [ctypes.c_float] * 3
@@ -80,7 +80,7 @@ E7, E8, E9, E10, E11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 3991680
 L3, L5, L7, L9, L11, L13, L15, L17 = (1 / n for n in range(3, 18, 2))
 
 
-@jit
+@formula
 def clip(x: float, low: float, high: float) -> float:
     """Return ``min(max(x, low), high)``; every argument finite and of one width."""
     if x < low:
@@ -90,7 +90,7 @@ def clip(x: float, low: float, high: float) -> float:
     return x
 
 
-@jit
+@formula
 def tanh32(x: np.float32) -> np.float32:
     """Return tanh(x) in float32, largest error 4.2e-7, never above 1."""
     x = clip(x, -EIGHT, EIGHT)
@@ -100,19 +100,19 @@ def tanh32(x: np.float32) -> np.float32:
     return (x * p) / q
 
 
-@jit
+@formula
 def sigmoid32(x: np.float32) -> np.float32:
     """Return the logistic function in float32."""
     return fma(HALF, tanh32(HALF * x), HALF)
 
 
-@jit
+@formula
 def quantize(v: np.float32, k: np.float32) -> np.int32:
     """Return ``v * k`` rounded to the nearest even integer; ``|v * k| < 2**22``."""
     return np.int32(fma(v, k, MAGIC32) - MAGIC32)
 
 
-@jit
+@formula
 def exp64(x: float) -> float:
     """Return e**x for x clipped to [-700, 700]; relative error below 1e-14.
 
@@ -128,7 +128,7 @@ def exp64(x: float) -> float:
     return math.ldexp(p, int(k))
 
 
-@jit
+@formula
 def log64(x: float) -> float:
     """Return ln(x) of a positive normal number; error below 1e-15 of the larger of 1 and the result.
 
@@ -149,13 +149,13 @@ def log64(x: float) -> float:
     return fma(k, LN2_HI, fma(w, p, k * LN2_LO))
 
 
-@jit
+@formula
 def log10_64(x: float) -> float:
     """Return log10(x) of a positive normal number."""
     return log64(x) * LOG10E
 
 
-@jit
+@formula
 def asinh64(x: float) -> float:
     """Return asinh(x); error below 1e-15 of the larger of 1 and the result."""
     a = abs(x)
@@ -165,7 +165,7 @@ def asinh64(x: float) -> float:
     return v
 
 
-@jit
+@formula
 def ewma(old: float, x: float, tau: float, n: float) -> float:
     """Return the exponential mean with memory ``tau`` that is a plain mean for its first ``tau`` values.
 
