@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             _parser(argv).print_help(sys.stderr)
             return USAGE
-        return int(import_module(COMMANDS[args.command][0]).main(args))
+        code = int(import_module(COMMANDS[args.command][0]).main(args))
+        sys.stdout.flush()  # here, where a closed pipe is expected
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # 'edge-lstm inspect ... | head'

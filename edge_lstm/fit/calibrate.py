@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from edge_lstm.core.cache import jit
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +72,7 @@ def averaged(x: Floats, tau: float) -> Floats:
     return np.asarray(_averaged(x.reshape(len(x), -1), tau)).reshape(x.shape)
 
 
-@jit
+@numba.njit(error_model="numpy")
 def _averaged(x: Floats, tau: float) -> Floats:
     out = np.empty_like(x)
     mean = np.zeros(x.shape[1])
