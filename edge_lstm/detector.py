@@ -77,16 +77,20 @@ class Detector:
         """Judge a sample by the forecast made before it, then let the network see it.
 
         Args:
-            x: a value per channel, in the bundle's order or by name; NaN or absent where missing.
+            x: a value per channel, in the bundle's order or by name; NaN or absent where missing. Other names are passed
+                over, but not while one of the bundle's is absent.
             t: Unix seconds; one period after the last sample if not given.
 
         Raises:
             PayloadError: the sample was not taken (not finite, not later than the last); state
                 is as it was.
-            StateError: it has not one value per channel.
+            StateError: it has not one value per channel, or a name that looks misspelt.
         """
         self.alerts = []
         if isinstance(x, Mapping):
+            missing, unknown = set(self._names) - x.keys(), x.keys() - set(self._names)
+            if missing and unknown:  # one of either alone is honest; both look like a misspelling
+                raise StateError(f"no channel {min(missing)!r} but {min(unknown)!r}; leave out what is not of the bundle")
             x = [x.get(name, np.nan) for name in self._names]
         values = np.atleast_1d(x)
         if values.shape != self._x[0].shape:  # NumPy would repeat a single value for all channels

@@ -12,19 +12,22 @@ from edge_lstm.core.table import ADAPTIVE, ARRIVED, F64, I64, Results
 from edge_lstm.messages import Sample
 from edge_lstm.stages.align import Align
 
+JOIN_S = 1.0
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a lane treats its streams.
 
     Attributes:
         budget_s: a stream may raise one alert in this many seconds by chance.
-        window_s: values of one row may be this far apart when they come in several messages.
+        window_s: values of one row may be this far apart when they come in several messages; 0: they are joined only where
+            several topics make up a stream, within ``JOIN_S``.
         silence_s: never call less than this silence; 0 turns the watch off.
         max_streams: further streams are refused, and counted.
     """
 
     budget_s: float = WEEK_S
-    window_s: float = 1.0
+    window_s: float = 0.0
     silence_s: float = 5.0
     max_streams: int = 10_000
 
@@ -41,16 +44,20 @@ class Advanced(NamedTuple):
 class Lane:
     """Streams that share a bundle.
 
+    Args:
+        join: samples of a stream come in parts, from several topics.
+
     Attributes:
         refused: rows of streams beyond ``max_streams``.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, *, join: bool = False) -> None:
         self.bundle = bundle
         self.settings = settings
         self.engine = Engine(bundle.weights, budget_s=settings.budget_s)
         each = bundle.weights.judge == ADAPTIVE
-        self.align = Align(bundle.metadata.channel_names, settings.window_s, each)
+        join = join or settings.window_s > 0
+        self.align = Align(bundle.metadata.channel_names, settings.window_s or JOIN_S, each=each, join=join)
         self.rows: dict[str, int] = {}
         self.streams: list[str] = []
         self.refused = 0

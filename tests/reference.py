@@ -292,7 +292,8 @@ class Reference:
             if dt <= 0.0:
                 self.stale = self.stale + 1 if t > self.stale_t else 1
                 self.stale_t = t
-                if self.stale < MOVED_CLOCK:
+                far = self.last_t - t > 1000.0 * self.period
+                if not far or self.stale < MOVED_CLOCK:
                     return Result("duplicate" if dt == 0.0 else "out_of_order")
                 dt, moved = None, True
         self.stale, self.stale_t = 0, 0.0
@@ -306,6 +307,7 @@ class Reference:
             self.period = dt
         else:
             self.period = ewma(period, min(dt, 10.0 * period), 100.0, self.seen)
+        news = gap and self.since >= self.bundle["settle"]
         if moved or gap:
             self.forget()
 
@@ -330,7 +332,7 @@ class Reference:
         )
         lasting = judged._replace(strength=judged.strength + self.persistence)
         loudest = ruled if ruled.strength > lasting.strength else lasting
-        level, alert, event, causes = self.watch(t, x, quality, loudest, gap, moved)
+        level, alert, event, causes = self.watch(t, x, quality, loudest, news, gap or moved)
 
         self.forecast = self.step(self.normalize(x, n))
         self.since += 1
@@ -537,7 +539,7 @@ class Reference:
     # ---- 9. Alert --------------------------------------------------------------------------------
 
     def watch(
-        self, t: float, x: list[float], quality: str, loudest: Verdict, gap: bool, moved: bool
+        self, t: float, x: list[float], quality: str, loudest: Verdict, news: bool, forgot: bool
     ) -> tuple[float, str, Event | None, Causes | None]:
         """Start, go on with, or end an alert; return level, alert, event, causes."""
         level = 2.0
@@ -547,10 +549,10 @@ class Reference:
         causes = [(v, *self.forecast[c], loudest.blame[c]) for c, v in enumerate(x)]
 
         event = self.event
-        if event is not None and (gap or moved):  # `forget` ends it
+        if event is not None and forgot:  # `forget` ends it
             self.event = None
             return level, "end", event._replace(end=self.last_t), self.causes
-        if gap and quality != "warming_up":
+        if news and quality != "warming_up":
             causes = [(v, 0.0, 0.0, 0.0) for v in x]  # no forecast, nobody to blame
             return level, "start_end", Event(self.last_t, t, t, 15.0, "gap"), causes
         if event is None:

@@ -114,11 +114,17 @@ def test_names_in_any_order_and_one_missing() -> None:
         a = listed.score_one(x[k].tolist(), t[k])
         values = {"c2": x[k, 2], "c0": x[k, 0], "c1": x[k, 1], "humidity": 4.0}
         if k == 60:
-            del values["c1"]
+            del values["c1"], values["humidity"]
         b = named.score_one(values, t[k])
         assert a == b
         assert (a.quality == "suspect") == (k == 60)
     assert state_bits(listed) == state_bits(named)
+
+
+def test_a_misspelt_channel_is_refused() -> None:
+    detector = Detector(bundle_of("fitted"))
+    with pytest.raises(StateError, match="no channel 'c1' but 'C1'"):
+        detector.score_one({"c0": 1.0, "C1": 2.0, "c2": 3.0})
 
 
 def test_first_sample_must_be_complete() -> None:
@@ -295,7 +301,7 @@ def test_alerts_are_told_in_order(judge: str) -> None:
     alerts: list[Alert] = []
     for seed in range(4):
         t, x = hostile_stream(1500, len(bundle.metadata.channels), seed)
-        t[750:] += 375.0  # no clock set back here
+        t[750:] += 5000.0  # no clock set back here
         x[500:520] += 70.0
         x[1000:1020, -1] -= 90.0
         alerts += (told := Detector(bundle, 5000.0).score_many(x, t).alerts)

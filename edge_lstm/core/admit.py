@@ -34,6 +34,7 @@ from edge_lstm.core.table import (
 
 LATEST = 1e11  # Unix seconds; beyond it milliseconds were meant
 REWIND = 10.0  # stale samples in rising order before their clock is believed
+REWIND_PERIODS = 1000.0  # nearer than this, a stale sample may be one that was sent again
 GAP_PERIODS = 30.0
 GAP_AFTER = 20.0  # samples before the period is trusted
 PERIOD_MEMORY = 100.0
@@ -61,13 +62,15 @@ def check(state: State, row: int, t: float, x: F64) -> int:
 def in_order(state: State, row: int, t: float) -> int:
     """Return SCORED, or DUPLICATE or OUT_OF_ORDER for a sample not later than the last one.
 
-    Stale samples that keep rising are a source whose clock was set back; the tenth is let through.
+    Stale samples that keep rising from far back are a source whose clock was set back: one of them is let through.
+    Near ones may have been sent again.
     """
     if state.row[row, SEEN] == 0.0 or t > state.row[row, TIME]:
         return SCORED
     state.row[row, STALE] = state.row[row, STALE] + 1.0 if t > state.row[row, STALE_TIME] else 1.0
     state.row[row, STALE_TIME] = t
-    if state.row[row, STALE] >= REWIND:
+    far = state.row[row, TIME] - t > REWIND_PERIODS * state.row[row, PERIOD]
+    if far and state.row[row, STALE] >= REWIND:
         return SCORED
     return DUPLICATE if t == state.row[row, TIME] else OUT_OF_ORDER
 
@@ -95,7 +98,7 @@ def forget(state: State, row: int) -> None:
 def pace(weights: Weights, state: State, row: int, t: float) -> int:
     """Follow the stream's clock and period; forget after a gap. Return STEADY, GAPPED or REWOUND."""
     seen = state.row[row, SEEN]
-    rewound = state.row[row, STALE] >= REWIND
+    rewound = seen > 0.0 and t <= state.row[row, TIME]  # in_order let it through
     state.row[row, STALE] = 0.0
     state.row[row, STALE_TIME] = 0.0
     period = state.row[row, PERIOD]

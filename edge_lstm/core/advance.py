@@ -109,6 +109,7 @@ def advance_row(
         return
 
     phase = QUIET
+    settled = state.row[row, SINCE] >= weights.settle
     change = admit.pace(weights, state, row, t)
     if change != admit.STEADY:
         phase = alert.cut(state, row, results, k)
@@ -125,7 +126,7 @@ def advance_row(
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
     if phase == QUIET:
-        if change == admit.GAPPED and quality != WARMING_UP:
+        if change == admit.GAPPED and settled and quality != WARMING_UP:
             phase = alert.gap(state, row, t, strength, scratch, results, k)
         else:
             heard = 0.0 if quality in (WARMING_UP, RECOVERING) else strength

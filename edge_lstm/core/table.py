@@ -125,7 +125,7 @@ class Scratch(NamedTuple):
 class Results(NamedTuple):
     """What became of each sample of a call; overwritten by the next one."""
 
-    outcome: I8  # (n,) index into OUTCOMES; where not SCORED the rest is neutral
+    outcome: I8  # (n,) index into OUTCOMES; where not SCORED, the columns up to level are neutral
     surprise: F64  # (n,)
     score: F64  # (n,) in [0, 1]
     quality: I8  # (n,) index into QUALITIES

@@ -35,6 +35,7 @@ class Align:
         window_s: how far apart in time the values of one row may be.
         each: the model has one channel, and every channel of a sample is a stream of its own:
             ``stream/channel``, or ``stream`` for the channel ``value``. ``channels`` is not used.
+        join: samples come in parts, from several topics; else an incomplete one goes out as it is.
         max_waiting: incomplete rows kept at most; the one that waits longest gives way.
 
     Attributes:
@@ -44,7 +45,7 @@ class Align:
         ConfigError: no channel, or a window that is not a duration.
     """
 
-    def __init__(self, channels: tuple[str, ...], window_s: float, each: bool, max_waiting: int = 10_000) -> None:
+    def __init__(self, channels: tuple[str, ...], window_s: float, *, each: bool, join: bool = True, max_waiting: int = 10_000) -> None:
         if not channels and not each:
             raise ConfigError("align: no channels; expected the model's")
         if not (math.isfinite(window_s) and window_s >= 0):
@@ -52,6 +53,7 @@ class Align:
         self._channels = channels
         self._window_s = window_s
         self._each = each
+        self._join_parts = join
         self._max_waiting = max_waiting
         self._waiting: dict[str, _Waiting] = {}  # the longest wait first
         self.ignored = 0
@@ -64,8 +66,16 @@ class Align:
         try:
             row = (stream, t, [values[name] for name in self._channels])
         except KeyError:
-            return self._join(sample)
+            return self._join(sample) if self._join_parts else self._alone(sample)
         return [self._release(stream), row] if stream in self._waiting else [row]
+
+    def _alone(self, sample: Sample) -> list[Row]:
+        """Let an incomplete sample go out as it is."""
+        values = [sample.values.get(name, math.nan) for name in self._channels]
+        if all(math.isnan(value) for value in values):
+            self.ignored += 1
+            return []
+        return [(sample.stream, sample.t, values)]
 
     def _join(self, sample: Sample) -> list[Row]:
         """Let a partial sample wait, or complete a row with it."""

@@ -10,8 +10,8 @@ import msgspec
 from edge_lstm.messages import Alert, Score
 
 _encode = msgspec.json.Encoder().encode
-# What a topic to publish to can't carry (MQTT 3.1.1, 3.3.2.1), or a log should not.
-_UNPUBLISHABLE = re.compile("[+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# What a topic to publish to can't carry (MQTT 3.1.1, 3.3.2.1), or a log should not; and the sign that stands for it.
+_UNPUBLISHABLE = re.compile("[%+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def encode_score(score: Score) -> bytes:
@@ -35,5 +35,5 @@ def alert_topic(prefix: str, stream: str) -> str:
 
 
 def _topic_part(stream: str) -> str:
-    """Make a stream's name fit to stand inside a topic; names from topics do as they are."""
-    return _UNPUBLISHABLE.sub("_", stream).strip("/")
+    """Make a stream's name fit to stand inside a topic, different names different; names from topics do as they are."""
+    return _UNPUBLISHABLE.sub(lambda found: f"%{ord(found[0]):02X}", stream)

@@ -44,6 +44,11 @@ class TopicPattern:
         self._channel_level = levels.index("{channel}") if "{channel}" in levels else None
         self._match = re.compile(_expression(levels), re.DOTALL).fullmatch
 
+    @property
+    def joins(self) -> bool:
+        """Whether messages of several topics belong to one stream."""
+        return self._channel_level is not None
+
     def match(self, topic: str) -> dict[str, str] | None:
         """Return the named parts of a concrete topic, or ``None`` if it does not match."""
         found = self._match(topic)

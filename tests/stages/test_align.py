@@ -151,3 +151,15 @@ def test_no_value_is_lost_doubled_or_mixed(samples: list[Sample]) -> None:
         own = [times[stream, v] for v in values if v == v]
         assert t == max(own)
         assert t - min(own) <= 10.0
+
+
+def test_without_joining_a_part_goes_out_as_it_is() -> None:
+    align = Align(("a", "b"), 10.0, each=False, join=False)
+    rows = align.push(Sample("s", 1.0, {"a": 1.0})) + align.push(Sample("s", 2.0, {"b": 2.0}))
+    assert [(stream, t) for stream, t, _ in rows] == [("s", 1.0), ("s", 2.0)]
+    assert rows[0][2][0] == 1.0
+    assert math.isnan(rows[0][2][1])
+    assert math.isnan(rows[1][2][0])
+    assert rows[1][2][1] == 2.0
+    assert align.push(Sample("s", 3.0, {"other": 1.0})) == []
+    assert align.ignored == 1
