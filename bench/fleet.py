@@ -1,6 +1,6 @@
 """Simulated devices through Mosquitto into the daemon: what is lost, and what the daemon takes.
 
-    python bench/fleet.py --devices 1000 --seconds 300
+    python -m bench.fleet --devices 1000 --seconds 300
 
 Every device sends one JSON message a second (QoS 1); every sample is scored and published. Needs Mosquitto.
 """

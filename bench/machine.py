@@ -17,20 +17,24 @@ def machine() -> dict[str, str]:
     model = next(
         (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
     )
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    dirty = subprocess.run(
-        [*git, "status", "--porcelain", "edge_lstm"], capture_output=True, text=True, check=False
-    ).stdout
     return {
         "cpu": model,
         "cores": str(len([line for line in _cpuinfo() if line.startswith("processor")])),
         "system": platform.platform(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("numba", "numpy", "paho-mqtt")},
-        "commit": commit.strip() + ("+" if dirty else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "edge_lstm") else ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git(*arguments: str) -> str:
+    """Return what Git says; nothing where it, or a repository, is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _cpuinfo() -> list[str]:

@@ -1,6 +1,6 @@
 """The same float weights in PyTorch, in a float64 reference of the cell, and quantized in the engine.
 
-    python bench/parity.py --data SKAB --score skab_score.py
+    python -m bench.parity --data SKAB --score skab_score.py
 
 Fits valve1's bundle (first 400 rows of 16 files), keeps the float network, and runs all files through three ways:
 PyTorch float32; a NumPy float64 LSTM with exact tanh and sigmoid; the engine with int8 weights. Rows count as one a

@@ -70,6 +70,7 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         process.kill()
+        process.wait()
 
 
 def _listen(url: str, ledger: Ledger, lock: threading.Lock, ready: threading.Event) -> mqtt.Client:
@@ -84,12 +85,18 @@ def _listen(url: str, ledger: Ledger, lock: threading.Lock, ready: threading.Eve
         if message.topic == "edge-lstm/status" and message.payload == b"online":
             ready.set()
         with lock:
-            _book(ledger, message.topic, message.payload)
+            try:
+                _book(ledger, message.topic, message.payload)
+            except (ValueError, LookupError, TypeError, AttributeError):  # it would end the client's thread
+                ledger.unread += 1
 
     client.on_connect = on_connect
     client.on_message = on_message
     host, port = url.removeprefix("mqtt://").split(":")
-    client.connect(host, int(port))
+    try:
+        client.connect(host, int(port))
+    except OSError as error:
+        raise RuntimeError(f"no connection to the broker on {url}: {error}") from None
     client.loop_start()
     return client
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 START_S = 15.0
 
 
@@ -34,6 +35,7 @@ def running(folder: Path) -> Iterator[tuple[str, str]]:
     Raises:
         RuntimeError: it did not come up.
     """
+    folder = folder.resolve()
     port = free_port()
     binary = mosquitto()
     if binary:
@@ -48,7 +50,7 @@ def running(folder: Path) -> Iterator[tuple[str, str]]:
         name = "amqtt"
         command = [sys.executable, "-m", "demo.broker", str(port)]
     with (folder / "broker.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
     try:
         _wait(process, port, folder / "broker.log")
         yield name, f"mqtt://127.0.0.1:{port}"
@@ -57,6 +59,7 @@ def running(folder: Path) -> Iterator[tuple[str, str]]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         process.kill()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

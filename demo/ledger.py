@@ -61,6 +61,7 @@ class Ledger:
         self.alerts: list[Alert] = []
         self.sent: set[tuple[str, float]] = set()
         self.scored: set[tuple[str, float]] = set()
+        self.unread = 0  # messages that are not what they should be
         self.closed = False  # the sensors are off: from now on their silence is no news
 
     def _stream(self, name: str) -> Stream:

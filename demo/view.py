@@ -129,6 +129,8 @@ def final(console: Console, ledger: Ledger) -> None:
     for fault in ledger.faults:
         table.add_row(fault.stream.split("/")[2], fault.kind, fault.channel, *_verdict(fault))
     console.print(table)
+    if ledger.unread:
+        console.print(f"{ledger.unread} messages could not be read", style="yellow", highlight=False)
     s = ledger.summary()
     delay = "-" if s["median_delay_s"] is None else f"{s['median_delay_s']} s"
     console.print(

@@ -77,8 +77,8 @@ class Detector:
         """Judge a sample by the forecast made before it, then let the network see it.
 
         Args:
-            x: a value per channel, in the bundle's order or by name; NaN or absent where missing. Other names are passed
-                over, but not while one of the bundle's is absent.
+            x: a value per channel, in the bundle's order or by name; NaN or absent where missing. Other names are
+                passed over, but not while one of the bundle's is absent.
             t: Unix seconds; one period after the last sample if not given.
 
         Raises:
@@ -90,7 +90,7 @@ class Detector:
         if isinstance(x, Mapping):
             missing, unknown = set(self._names) - x.keys(), x.keys() - set(self._names)
             if missing and unknown:  # one of either alone is honest; both look like a misspelling
-                raise StateError(f"no channel {min(missing)!r} but {min(unknown)!r}; leave out what is not of the bundle")
+                raise StateError(f"no channel {min(missing)!r} but {min(unknown)!r}; is it misspelt?")
             x = [x.get(name, np.nan) for name in self._names]
         values = np.atleast_1d(x)
         if values.shape != self._x[0].shape:  # NumPy would repeat a single value for all channels

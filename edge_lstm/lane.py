@@ -20,8 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budget_s: a stream may raise one alert in this many seconds by chance.
-        window_s: values of one row may be this far apart when they come in several messages; 0: they are joined only where
-            several topics make up a stream, within ``JOIN_S``.
+        window_s: values of one row may be this far apart when they come in several messages; 0: they are joined
+            only where several topics make up a stream, within ``JOIN_S``.
         silence_s: never call less than this silence; 0 turns the watch off.
         max_streams: further streams are refused, and counted.
     """

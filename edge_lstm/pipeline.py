@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from edge_lstm.bundle import Bundle
-from edge_lstm.core.table import OUTCOMES, SCORED, START_END
+from edge_lstm.core.table import IN_ALERT, OUTCOMES, SCORED, START_END
 from edge_lstm.errors import PayloadError
 from edge_lstm.lane import Advanced, Lane, Settings
 from edge_lstm.messages import Alert, Message, Score
@@ -42,13 +42,18 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route:
-    """One source, the lane that its samples go to, and the words for what comes out."""
+    """One source, the lane that its samples go to, and the words for what comes out.
+
+    Attributes:
+        silent: streams that were told to be silent, and since when, Unix seconds; no steady clock gives that back.
+    """
 
     def __init__(self, source: Source, bundle: Bundle, settings: Settings, outputs: Outputs) -> None:
         self.decoder = Decoder(source)
-        self.lane = Lane(bundle, settings)
+        self.lane = Lane(bundle, settings, join=self.decoder.pattern.joins)
         self.reporter = Reporter(bundle)
         self.outputs = outputs
+        self.silent: dict[str, float] = {}
 
 
 class Pipeline:
@@ -82,12 +87,13 @@ class Pipeline:
                 return route
         raise PayloadError("no_route", f"no source matches {topic[:80]!r}")
 
-    def handle(self, messages: Iterable[Message], now: float = 0.0) -> list[Message]:
+    def handle(self, messages: Iterable[Message], now: float = 0.0, wall: float = 0.0) -> list[Message]:
         """Take messages in, return those that go out; one call of the engine per route.
 
         Args:
             messages: in order of arrival.
             now: seconds on a steady clock, for the watch over silent streams.
+            wall: Unix seconds, for when a silence ended.
         """
         for message in messages:
             self.received += 1
@@ -98,9 +104,9 @@ class Pipeline:
             except PayloadError as error:
                 self.dropped[error.reason] += 1
                 self.examples[error.reason] = f"{message.topic[:80]!r}: {error}"
-        return [out for route in self.routes for out in self._flush(route, now)]
+        return [out for route in self.routes for out in self._flush(route, now, wall)]
 
-    def _flush(self, route: Route, now: float) -> Iterable[Message]:
+    def _flush(self, route: Route, now: float, wall: float) -> Iterable[Message]:
         advanced = route.lane.flush(now)
         self._count(route.lane, advanced)
         outputs, reporter = route.outputs, route.reporter
@@ -108,18 +114,22 @@ class Pipeline:
         results = advanced.results
         phases, outcomes = results.phase.tolist(), results.outcome.tolist()
         silences = results.silence.tolist()
+        covered: set[str] = set()  # streams whose last word of alerts is that a silence ended
         for k, (stream, t) in enumerate(zip(advanced.streams, advanced.t.tolist(), strict=True)):
             if silences[k]:
-                silent_s = now - silences[k]
-                yield _alert_out(reporter.silence(stream, t, t - silent_s, over=True), outputs)
-            if outcomes[k] != SCORED:
-                continue
-            if every:
+                covered.add(stream)
+                yield _alert_out(reporter.silence(stream, wall, route.silent.pop(stream, wall), over=True), outputs)
+            if every and outcomes[k] == SCORED:
                 yield _score_out(reporter.score(stream, t, results, k), outputs)
             if phases[k] and not (phases[k] == START_END and silences[k]):  # silence said it already
                 for alert in reporter.alerts(stream, t, results, k):
                     self.alerts += alert.phase == "start"
+                    covered.discard(stream)
                     yield _alert_out(alert, outputs)
+        for stream in covered:
+            row = route.lane.rows[stream]
+            if route.lane.engine.state.row[row, IN_ALERT]:  # a late subscriber shall see it, so it is told again
+                yield _alert_out(reporter.unfinished("start", stream, route.lane.engine, row), outputs)
 
     def _count(self, lane: Lane, advanced: Advanced) -> None:
         n = len(advanced.streams)
@@ -142,14 +152,29 @@ class Pipeline:
 
         Args:
             now: the clock that ``handle`` is given.
-            wall: Unix seconds, for the alert's times.
+            wall: the same moment in Unix seconds, for the alert's times.
         """
         out = []
         for route in self.routes:
             for stream, silent_s in route.lane.silent(now):
-                alert = route.reporter.silence(stream, wall, wall - silent_s, over=False)
+                start = route.silent[stream] = wall - silent_s
                 self.alerts += 1
-                out.append(_alert_out(alert, route.outputs))
+                out.append(_alert_out(route.reporter.silence(stream, wall, start, over=False), route.outputs))
+        return out
+
+    def close(self, wall: float) -> list[Message]:
+        """Return an end for every alert in progress, so that none is kept for ever; nothing is handled afterwards.
+
+        Args:
+            wall: Unix seconds, for the end of silences; other alerts end with their stream's last sample.
+        """
+        out = []
+        for route in self.routes:
+            lane, reporter = route.lane, route.reporter
+            rows = lane.engine.state.row[: len(lane.streams), IN_ALERT].nonzero()[0].tolist()
+            alerts = [reporter.silence(stream, wall, start, over=True) for stream, start in route.silent.items()]
+            alerts += [reporter.unfinished("end", lane.streams[row], lane.engine, row) for row in rows]
+            out += [_alert_out(alert, route.outputs) for alert in alerts]
         return out
 
 

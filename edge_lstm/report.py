@@ -1,15 +1,24 @@
 """From the engine's arrays to the nouns that are published."""
 
+import math
 from typing import cast
 
 from edge_lstm.bundle import Bundle
+from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import (
+    ALERT_START,
     END,
+    F64,
     FITTED,
+    PEAK_TIME,
+    PERIOD,
     QUALITIES,
+    REASON,
     REASONS,
     START,
     START_END,
+    STRENGTH,
+    TIME,
     WARMING_UP,
     Results,
 )
@@ -47,20 +56,20 @@ class Reporter:
 
     def alerts(self, stream: str, t: float, results: Results, k: int) -> list[Alert]:
         """Return the alerts that sample ``k`` starts or ends, in order; usually none."""
-        phase = results.phase[k]
-        if phase == START:
-            return [self._alert("start", stream, t, results, k)]
-        if phase == END:
-            return [self._alert("end", stream, t, results, k)]
-        if phase == START_END:
-            return [
-                self._alert("start", stream, t, results, k),
-                self._alert("end", stream, t, results, k),
-            ]
-        return []
+        phases: dict[int, tuple[Phase, ...]] = {START: ("start",), END: ("end",), START_END: ("start", "end")}
+        event, level = results.event[k].tolist(), float(results.level[k])
+        found = phases.get(int(results.phase[k]), ())
+        return [self._alert(phase, stream, t, event, level, results.cause[k]) for phase in found]
 
-    def _alert(self, phase: Phase, stream: str, t: float, results: Results, k: int) -> Alert:
-        start, peak, end, strength, reason = results.event[k].tolist()
+    def unfinished(self, phase: Phase, stream: str, engine: Engine, row: int) -> Alert:
+        """Return the alert that a row is in, as it stands: to be told again, or ended with the last sample."""
+        state = engine.state.row[row]
+        t, start, peak, strength, reason = state[[TIME, ALERT_START, PEAK_TIME, STRENGTH, REASON]].tolist()
+        level = _level(float(state[PERIOD]), engine.budget_s)
+        return self._alert(phase, stream, t, [start, peak, t, strength, reason], level, engine.state.peak[row])
+
+    def _alert(self, phase: Phase, stream: str, t: float, event: list[float], level: float, cause: F64) -> Alert:
+        start, peak, end, strength, reason = event
         return Alert(
             stream=stream,
             phase=phase,
@@ -70,16 +79,16 @@ class Reporter:
             end=end if phase == "end" else None,
             duration_s=end - start if phase == "end" else 0.0,
             strength=strength,
-            level=float(results.level[k]),
+            level=level,
             reason=REASONS[int(reason)],
-            causes=self._causes(results, k),
+            causes=self._causes(cause),
             model=self.model,
         )
 
-    def _causes(self, results: Results, k: int) -> tuple[Cause, ...]:
+    def _causes(self, cause: F64) -> tuple[Cause, ...]:
         """Return the channels in order of blame."""
         causes = []
-        for channel, numbers in zip(self._channels, results.cause[k].tolist(), strict=True):
+        for channel, numbers in zip(self._channels, cause.tolist(), strict=True):
             observed, expected, spread, blame = numbers
             foreseen = spread > 0.0
             causes.append(
@@ -117,3 +126,8 @@ class Reporter:
             causes=(),
             model=self.model,
         )
+
+
+def _level(period_s: float, budget_s: float) -> float:
+    """Return what an alert's strength had to reach; ``core.alert.level_of``, which only kernels can call."""
+    return min(max(math.log10(budget_s / period_s), 2.0), 12.0) if period_s > 0.0 else 2.0

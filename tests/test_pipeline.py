@@ -258,7 +258,7 @@ def test_samples_of_no_channel_of_ours_are_counted() -> None:
 
 
 def test_channels_in_separate_messages_meet() -> None:
-    pipeline = pipeline_of(bundle_of("fitted"))
+    pipeline = pipeline_of(bundle_of("fitted"), window_s=1.0)
     parts = [b'{"t": 5, "c0": 1}', b'{"t": 5.2, "c1": 2}']
     assert pipeline.handle([Message("plant/a/data", part) for part in parts]) == []
     assert pipeline.samples == 0
@@ -337,11 +337,12 @@ def test_silence_starts_and_ends() -> None:
     assert start.start == start.peak == 1e9 + last + 0.5
     assert pipeline.watch(1000 + last + 7, 1e9 + last + 7) == []
     assert pipeline.alerts == 1
-    out = pipeline.handle([Message("plant/a/data", payload_of(1e9 + last + 20, [0.0, 0.1, 0.2]))], now=1000 + last + 20)
+    old = Message("plant/a/data", payload_of(1e9 + last + 1, [0.0, 0.1, 0.2]))  # kept back on its way
+    out = pipeline.handle([old], now=1000 + last + 15, wall=1e9 + last + 20.5)  # the steady clock stood still meanwhile
     [end] = alerts_in(out)
     assert (end.reason, end.phase, end.duration_s) == ("silence", "end", 20.0)
-    assert end.end == end.t == 1e9 + last + 20
-    assert end.start == 1e9 + last
+    assert end.end == end.t == 1e9 + last + 20.5
+    assert end.start == start.start
     assert len(scores_in(out)) == 1
     assert pipeline.alerts == 1
     assert pipeline.watch(1000 + last + 21, 0.0) == []
@@ -394,3 +395,53 @@ def test_a_gap_that_silence_told_is_not_told_again() -> None:
     out = pipeline.handle([late], now=1000 + last + 100)
     assert [(alert.reason, alert.phase) for alert in alerts_in(out)] == [("silence", "end")]
     assert scores_in(out)[0].reason == "gap"
+
+
+def alarmed(pipeline: Pipeline) -> tuple[float, Alert]:
+    """Send a stream into an alert that goes on; return its last time, as ``calm`` does, and the alert."""
+    last = calm(pipeline, 60) + 5
+    times = np.arange(last - 4, last + 1).tolist()
+    rows = [Message("plant/a/data", payload_of(1e9 + t, [700.0, -700.0, 700.0 + t])) for t in times]
+    [start] = alerts_in([m for row, t in zip(rows, times, strict=True) for m in pipeline.handle([row], now=1000 + t)])
+    assert start.phase == "start"
+    assert start.reason != "gap"
+    return last, start
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_is_kept_after_a_silence_is_the_alert_that_goes_on(taken: bool) -> None:
+    pipeline = quiet_pipeline(5.0)
+    last, start = alarmed(pipeline)
+    [silence] = alerts_in(pipeline.watch(1000 + last + 50, 1e9 + last + 50))
+    t = 1e9 + last + taken  # or one that is there already
+    late = Message("plant/a/data", payload_of(t, [700.0, -700.0, 700.0]))
+    out = pipeline.handle([late], now=1000 + last + 60, wall=1e9 + last + 60)
+    over, again = alerts_in(out)
+    assert (over.reason, over.phase, over.start) == ("silence", "end", silence.start)
+    assert (again.phase, again.t, again.start, again.end) == ("start", t, start.start, None)
+    assert again.level == pytest.approx(start.level)
+    assert again.strength >= start.strength
+    assert again.reason
+    assert {cause.channel for cause in again.causes} == {"c0", "c1", "c2"}
+    assert [score.alert for score in scores_in(out)] == [True] * taken
+    assert pipeline.alerts == 2
+    assert alerts_in(pipeline.handle([late], now=1000 + last + 61, wall=1e9 + last + 61)) == []
+
+
+def test_closing_ends_what_goes_on() -> None:
+    pipeline = quiet_pipeline(5.0)
+    assert pipeline.close(1e9) == []
+    last, start = alarmed(pipeline)
+    calm(pipeline, 60, "plant/b/data")
+    [end] = alerts_in(pipeline.close(1e9 + last + 1))
+    assert (end.stream, end.phase, end.start, end.reason) == ("plant/a/data", "end", start.start, start.reason)
+    assert end.t == end.end == 1e9 + last
+    silences = alerts_in(pipeline.watch(1000 + last + 50, 1e9 + last + 50))
+    assert len(silences) == 2
+    out = pipeline.close(1e9 + last + 51)
+    assert all(message.retain for message in out)
+    ends = alerts_in(out)
+    assert sorted((end.stream, end.reason == "silence", end.phase) for end in ends) == [
+        ("plant/a/data", False, "end"), ("plant/a/data", True, "end"), ("plant/b/data", True, "end"),
+    ]  # fmt: skip
+    assert {end.start for end in ends if end.reason == "silence"} == {silence.start for silence in silences}

@@ -1,6 +1,6 @@
 """How many faults of simulated devices the shipped bundles find, how late, and how often they cry wolf.
 
-    python bench/detection/devices.py [--weights weights] [--devices 3] [--rows 20000]
+    python -m bench.detection.devices [--weights weights] [--devices 3] [--rows 20000]
 
 For each device kind, fault kind and channel, ``--devices`` devices that no bundle has seen get the fault after 400
 samples; an alert from its start to 40 samples after its end finds it. False alerts are counted on ``--rows``
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle, read
 from edge_lstm.core.engine import Engine
-from edge_lstm.core.table import START, START_END, Results
+from edge_lstm.core.table import ACTIVE, START, START_END, Results
 from firmware_sim import FAULT_KINDS, KINDS, Device, Fault
 from firmware_sim.plan import draw_duration_s, draw_fault
 
@@ -73,12 +73,15 @@ def main() -> None:
     args = parser.parse_args()
     for kind in args.kind:
         bundle = read(args.weights / f"{kind}.safetensors")
-        false = 0
+        false = rows_on = 0
         for seed in range(args.devices):
             t, x = samples(Device(kind, f"normal-{seed}", [], START_TIME % 86_400), args.rows)
-            false += len(starts(run(bundle, t, x)))
+            results = run(bundle, t, x)
+            false += len(starts(results))
+            rows_on += int(((results.phase == START) | (results.phase == ACTIVE)).sum())
         days = args.devices * args.rows * KINDS[kind].period_s / 86_400
-        print(f"{kind}: {false} alerts on {args.devices * args.rows} normal samples ({days:.1f} days)")
+        total = args.devices * args.rows
+        print(f"{kind}: {false} alerts, {100 * rows_on / total:.1f} % of {total} normal samples ({days:.1f} days)")
         for fault_kind in FAULT_KINDS:
             channels = [None] if fault_kind == "dropout" else [c.name for c in KINDS[kind].channels]
             for channel in channels:

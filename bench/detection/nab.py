@@ -1,6 +1,6 @@
 """Replays NAB's files through a bundle and writes scores that a NAB scorer reads.
 
-    python bench/detection/nab.py --data NAB/data --weights weights/universal.safetensors --out /tmp/nab
+    python -m bench.detection.nab --data NAB/data --weights weights/universal.safetensors --out /tmp/nab
     nab_score.py --labels NAB/labels/combined_windows.json --scores /tmp/nab/own        (and /tmp/nab/with_range)
 
 NAB bills every row outside a window that is over the threshold, so a score of rows has to become one of events first:

@@ -1,6 +1,6 @@
 """SKAB's valve1, live: played as 16 devices through a broker into the daemon, and the same files through replay.
 
-    python bench/detection/skab.py --data SKAB --out /tmp/skab
+    python -m bench.detection.skab --data SKAB --out /tmp/skab
     skab_score.py --data SKAB --scores /tmp/skab/live --threshold 0.99 --files 'valve1/*'    (and /tmp/skab/replay)
 
 Fits a bundle on the first 400 rows of each file (the benchmark's own rule), runs both ways, and compares every score.

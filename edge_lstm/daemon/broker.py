@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_lstm.daemon.config import Mqtt
-from edge_lstm.daemon.toml import Problems
+from edge_lstm.daemon.toml import Problems, file_of
 from edge_lstm.errors import ConfigError
 
 
@@ -26,16 +26,12 @@ def open_broker(mqtt: Mqtt, folder: Path, problems: Problems) -> Broker | None:
     """
     before = len(problems.found)
     password, tls = None, None
-    for check in (_check_address, _check_options):
-        try:
-            check(mqtt)
-        except ConfigError as error:
-            problems.add(("mqtt",), str(error))
-    if len(problems.found) == before:
-        try:
-            tls = _tls(mqtt, folder)
-        except ConfigError as error:
-            problems.add(("mqtt",), str(error))
+    try:
+        _check_address(mqtt)
+        _check_options(mqtt)  # which looks at parts of the address
+        tls = _tls(mqtt, folder)
+    except ConfigError as error:
+        problems.add(("mqtt",), str(error))
     try:
         password = _password(mqtt, folder)
     except ConfigError as error:
@@ -78,7 +74,7 @@ def _password(mqtt: Mqtt, folder: Path) -> str | None:
     """Return the first line of the password file."""
     if not mqtt.password_file:
         return None
-    path = folder / Path(mqtt.password_file).expanduser()
+    path = file_of(folder, "password_file", mqtt.password_file)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         readable = path.stat().st_mode & 0o077
@@ -97,11 +93,11 @@ def _tls(mqtt: Mqtt, folder: Path) -> ssl.SSLContext | None:
         return None
     name, file = "ca_file", mqtt.ca_file
     try:
-        context = ssl.create_default_context(cafile=str(folder / Path(file).expanduser()) if file else None)
+        context = ssl.create_default_context(cafile=str(file_of(folder, name, file)) if file else None)
         if mqtt.cert_file:
             name, file = "cert_file", mqtt.cert_file
-            key = str(folder / Path(mqtt.key_file).expanduser()) if mqtt.key_file else None
-            context.load_cert_chain(str(folder / Path(file).expanduser()), key)
+            key = str(file_of(folder, "key_file", mqtt.key_file)) if mqtt.key_file else None
+            context.load_cert_chain(str(file_of(folder, name, file)), key)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name} {file} can't be used: {_reason(error)}") from None
     return context

@@ -109,7 +109,7 @@ class Routes:
         return Route(source, bundle, settings, self._outputs)
 
     def _bundle(self, source: SourceOptions) -> Bundle:
-        path = self._folder / Path(source.weights).expanduser() if source.weights else default_weights()
+        path = toml.file_of(self._folder, "weights", source.weights) if source.weights else default_weights()
         if path not in self._bundles:
             self._bundles[path] = read(path)
         return self._bundles[path]

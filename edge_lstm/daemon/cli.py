@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokerError as error:
         _complain(str(error))
         return UNAVAILABLE
-    except EdgeLstmError as error:
+    except (EdgeLstmError, OSError, UnicodeError) as error:
         return _complain(str(error))
 
 

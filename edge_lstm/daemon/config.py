@@ -87,7 +87,8 @@ class SourceOptions(Source, frozen=True, kw_only=True):
     Attributes:
         weights: a bundle, from the configuration's folder; empty: the universal one.
         budget: alerts that chance may raise per stream, such as ``1/week``, ``2/day`` or ``12h``.
-        window_s: values of one sample may come this far apart, in several messages.
+        window_s: values of one sample may come this far apart, in several messages; 0: they are joined only where
+            ``{channel}`` makes several topics one stream, within a second.
         silence_s: a shorter silence is never an alert; 0: none is.
         max_streams: further streams are refused, and counted.
     """

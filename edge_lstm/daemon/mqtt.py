@@ -25,13 +25,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_lstm.daemon.broker import Broker
 from edge_lstm.daemon.client import new_client
+from edge_lstm.daemon.hearing import LULL_S, Hearing
+from edge_lstm.daemon.inbox import Inbox
 from edge_lstm.messages import Message
 
-BATCH = 131_072  # bytes of payloads and of what else a message takes, read before they are handled
-MESSAGE = 512  # what else it takes, bytes
+BATCH = 131_072  # bytes of messages, read before they are handled
 QUEUE = 4096  # of ours that wait for the broker's acknowledgement; more are dropped
 HELD = QUEUE // 4  # beyond this, what we received stays unacknowledged, and is kept for later
-KEPT = 16_384  # messages at most
 INFLIGHT_5 = 10  # MQTT 5 brokers may limit this, to 10 or more as a rule; paho does not look at what they say
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 
@@ -51,6 +51,8 @@ class Link:
         connected: the broker has accepted us.
         failure: why there is no connection.
         connects: how often there was one.
+        hearing: the clock that silence is measured on.
+        inbox: what has arrived.
         bad_topics: messages dropped because their topic was not UTF-8.
         unsent: messages of ours dropped because the broker was away, or too slow.
     """
@@ -61,6 +63,8 @@ class Link:
         self.connected = False
         self.failure = ""
         self.connects = 0
+        self.hearing = Hearing()
+        self.inbox = Inbox()
         self.bad_topics = 0
         self.unsent = 0
         self.poller = select.poll()
@@ -68,8 +72,6 @@ class Link:
         self._filters = filters
         self._status_topic = status_topic
         self._greeting = greeting
-        self._inbox: list[Message] = []
-        self._room = BATCH
         self._unacknowledged: list[tuple[int, int]] = []  # message id and QoS, of this connection
         self._waiting: deque[MQTTMessageInfo] = deque()
         # Without a limit all that we publish is on its way before we acknowledge what it follows from.
@@ -81,8 +83,6 @@ class Link:
         self._retry_at = 0.0
         self._retry_s = SHORTEST_RETRY_S
         self._subscribe_at = float("inf")
-        self._deaf_since: float | None = time.monotonic()
-        self._deaf_s = self._deaf_since or 0.0
         self._client = self._attach(new_client(broker, status_topic, self._inflight, QUEUE))
 
     def _attach(self, client: Client) -> Client:
@@ -100,15 +100,17 @@ class Link:
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until the socket is ready, a signal came, or the time is up."""
-        if not self._blocked and (self._decrypted() or (self._inbox and self.unconfirmed() < HELD)):
-            return
+        if not self._blocked and (self._decrypted() or (self.inbox and self.unconfirmed() < HELD)):
+            timeout_s = 0.0
         if self._socket is not None:
             reads = 0 if self._blocked else select.POLLIN
             writes = select.POLLOUT if self._client.want_write() else 0
             if self._events != reads | writes:
                 self._events = reads | writes
                 self.poller.modify(self._socket, self._events)
-        self.poller.poll(max(0.0, timeout_s) * 1000.0)
+        ready = self.poller.poll(max(0.0, timeout_s) * 1000.0)
+        if self._socket is not None and dict(ready).get(self._socket.fileno(), 0) & select.POLLIN:
+            self.hearing.hear(time.monotonic(), time.time())
 
     def receive(self) -> list[Message]:
         """Return what has arrived, up to a batch of it; nothing while too much of ours waits for the broker.
@@ -118,18 +120,17 @@ class Link:
         """
         if self._blocked:
             return []
-        inbox, read = self._inbox, self._client.loop_read
-        self._room = BATCH
+        inbox, read = self.inbox, self._client.loop_read
+        enough = inbox.arrived + BATCH
         before = -1
         # loop_read takes one packet and does not tell whether there was one, so: until it brings no message
-        while self._room > 0 and (before < len(inbox) or self._decrypted()):
-            before = len(inbox)
+        while inbox.arrived < enough and (before < inbox.arrived or self._decrypted()):
+            before = inbox.arrived
             if read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 break
-        if self.unconfirmed() >= HELD and len(inbox) < KEPT:
+        if self.unconfirmed() >= HELD and not inbox.full:
             return []
-        self._inbox = inbox[HELD:]  # so that what follows from one batch has room in the queue
-        return inbox[:HELD]
+        return inbox.take(HELD)  # so that what follows from one batch has room in the queue
 
     def _decrypted(self) -> bool:
         """Tell whether TLS holds bytes that ``poll`` can't see."""
@@ -153,7 +154,7 @@ class Link:
 
     def acknowledge(self) -> None:
         """Tell the broker that what was received is done with, unless too much of ours waits for it."""
-        if self._unacknowledged and not self._inbox and self.unconfirmed() < (self._inflight or HELD):
+        if self._unacknowledged and not self.inbox and self.unconfirmed() < (self._inflight or HELD):
             for mid, qos in self._unacknowledged:
                 self._client.ack(mid, qos)
             self._unacknowledged.clear()
@@ -164,17 +165,16 @@ class Link:
             self._waiting.popleft()
         return len(self._waiting)
 
-    def listening_s(self) -> float:
-        """Return seconds on a steady clock that stands still while we can't hear anybody."""
-        return (time.monotonic() if self._deaf_since is None else self._deaf_since) - self._deaf_s
-
     def tend(self) -> None:
-        """Do what is due: keepalive, connecting again, subscribing again. To be called once a second."""
+        """Do what is due: keepalive, connecting again, subscribing again, asking. To be called once a second."""
         now = time.monotonic()
         if self._socket is not None:
             self._client.loop_misc()
             if now >= self._subscribe_at:
                 self._subscribe()
+            if self._status_topic and self.hearing.on and not self._blocked and self.hearing.lull_s(now) >= LULL_S:
+                # Brokers answer this even if we never subscribed to it (3.10.4); paho offers no way to send a ping.
+                self._client.unsubscribe(self._status_topic)
         elif now >= self._retry_at:
             self._back_off()
             self._connect()
@@ -230,8 +230,7 @@ class Link:
         except UnicodeDecodeError:
             self.bad_topics += 1
             return
-        self._room -= len(message.payload) + MESSAGE
-        self._inbox.append(Message(topic, bytes(message.payload), time.time(), message.retain, message.qos))
+        self.inbox.put(Message(topic, bytes(message.payload), time.time(), message.retain, message.qos))
 
     def _on_connect(
         self, client: Client, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -268,9 +267,7 @@ class Link:
             if reason.is_failure:
                 log.error("the broker refuses the subscription to %s: %s; asking again in a minute", topic, reason)
                 self._subscribe_at = time.monotonic() + 60.0
-        if self._deaf_since is not None:
-            self._deaf_s += time.monotonic() - self._deaf_since
-            self._deaf_since = None
+        self.hearing.on = True
 
     def _on_disconnect(
         self, client: Client, userdata: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -279,9 +276,8 @@ class Link:
             return
         self.connected = False
         self._unacknowledged.clear()  # their numbers mean nothing to another connection
-        now = time.monotonic()
-        self._deaf_since = now if self._deaf_since is None else self._deaf_since
-        lived = now - self._since
+        self.hearing.on = False
+        lived = time.monotonic() - self._since
         if lived >= LONGEST_RETRY_S:
             self._retry_s = SHORTEST_RETRY_S
         self._back_off()

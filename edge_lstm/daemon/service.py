@@ -44,8 +44,10 @@ class Service:
             self._loop()
         finally:
             signal.set_wakeup_fd(-1)
+            self._link.poller.unregister(wake[0])  # nobody has read what the signal wrote, and nobody waits for it now
             for end in wake:
                 end.close()
+        self._leave()
 
     def _catch_signals(self) -> tuple[socket.socket, socket.socket]:
         """Let a signal set a flag, and end a wait that is going on."""
@@ -71,12 +73,16 @@ class Service:
             link.wait(due - now)
             messages = link.receive()
             if messages:
-                self._publish(self._pipeline.handle(messages, link.listening_s()))
+                self._publish(self._pipeline.handle(messages, link.hearing.seconds, link.hearing.wall))
             link.acknowledge()
             link.flush()
+
+    def _leave(self) -> None:
+        """End what nobody will watch any more, and say goodbye."""
         log.info("stopping")
+        self._publish(self._pipeline.close(time.time()))
         self._publish([self._stats(time.monotonic())])
-        link.close(GOODBYE_S)
+        self._link.close(GOODBYE_S)
 
     def _publish(self, messages: list[Message]) -> None:
         for message in messages:
@@ -88,7 +94,7 @@ class Service:
         link.tend()
         if not link.connected:
             return
-        self._publish(self._pipeline.watch(link.listening_s(), time.time()))
+        self._publish(self._pipeline.watch(link.hearing.seconds, link.hearing.wall))
         if now >= self._stats_at:
             self._stats_at = now + STATS_S
             self._publish([self._stats(now)])
@@ -99,7 +105,7 @@ class Service:
         pipeline, link = self._pipeline, self._link
         stats = {
             "uptime_s": round(now - self._started, 1),
-            "received": pipeline.received + link.bad_topics,
+            "received": pipeline.received + link.bad_topics + link.inbox.too_large,
             "samples": pipeline.samples,
             "scored": pipeline.scored,
             "alerts": pipeline.alerts,
@@ -114,11 +120,8 @@ class Service:
 def dropped(pipeline: Pipeline, link: Link) -> Counter[str]:
     """Return everything that was dropped so far, by reason."""
     counts = pipeline.dropped.copy()
-    if link.bad_topics:
-        counts["bad_topic"] += link.bad_topics
-    if link.unsent:
-        counts["unsent"] = link.unsent
-    return counts
+    counts.update(bad_topic=link.bad_topics, too_large=link.inbox.too_large, unsent=link.unsent)
+    return +counts
 
 
 def rss_bytes() -> int:

@@ -76,10 +76,24 @@ def read(path: Path) -> tuple[dict[str, Any], Problems]:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: can't be read: it is not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and Python's own about enormous numbers
         at = re.search(r" \(at line (\d+), column \d+\)", str(error))
         message = str(error).replace(at[0], "") if at else str(error)
         raise ConfigError(f"{path}:{at[1] if at else 1}: not TOML: {message}") from None
+
+
+def file_of(folder: Path, name: str, value: str) -> Path:
+    """Return the path that an option names, from the configuration's folder on.
+
+    Raises:
+        ConfigError: nothing can be called that.
+    """
+    try:
+        if "\0" in value:
+            raise ValueError("no file has a NUL in its name")
+        return folder / Path(value).expanduser()
+    except (RuntimeError, ValueError) as error:  # the former of a user without a home
+        raise ConfigError(f"{name} is {value!r}: {error}") from None
 
 
 def to_struct(data: dict[str, Any], kind: type[S], place: Place, problems: Problems) -> S:

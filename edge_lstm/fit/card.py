@@ -29,7 +29,7 @@ def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[s
     lines = [f"# {m.name}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
     lines += ["", "| measured | |", "| --- | --- |"]
-    lines += [f"| {name} | {value:.4g} |" for name, value in figures.items()]
+    lines += [f"| {name} | {value:,.6g} |" for name, value in figures.items()]
     if warnings:
         lines += ["", "Warnings:", "", *(f"- {warning}" for warning in warnings)]
     return "\n".join(lines) + "\n"
@@ -50,5 +50,4 @@ def figures(report: FitReport) -> dict[str, float]:
         "largest forecast difference, float against quantized, scales": report.forecast_difference,
         "root mean square of it": report.forecast_difference_rms,
         "largest surprise difference on held-back rows": report.surprise_difference,
-        "share of held-back rows with a score over 0.99": report.over,
     }

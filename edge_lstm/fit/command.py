@@ -60,8 +60,10 @@ def main(args: argparse.Namespace) -> int:
     measured = figures(report)
     args.output.with_suffix(".md").write_text(card(bundle, size, measured, report.warnings))
     for name, value in measured.items():
-        sys.stdout.write(f"{value:>12.4g}  {name}\n")
+        sys.stdout.write(f"{value:>12,.6g}  {name}\n")
     for warning in report.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    if report.dropped:
+        sys.stdout.write(f"{report.dropped} rows left out: repeated, late, incomplete, or too few between gaps\n")
     sys.stdout.write(f"{args.output}: {len(bundle.metadata.channels)} channels, {size / 1024:.0f} KiB\n")
     return 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_lstm.bundle import Bundle, Channel, Metadata, seal, write
+from edge_lstm.bundle import MAX_HIDDEN, MAX_LAYERS, Bundle, Channel, Metadata, seal, write
 from edge_lstm.errors import ConfigError
 from edge_lstm.fit.calibrate import Floats, Residuals, calibrate, residuals, rules
 from edge_lstm.fit.network import LOG_SPREAD, Forecaster, Training, train
@@ -17,12 +17,14 @@ from edge_lstm.fit.normal import Normal, normalize
 from edge_lstm.fit.quantize import quantize
 from edge_lstm.fit.recordings import Sequence, read_csv
 from edge_lstm.fit.report import FitReport, replay, report
+from edge_lstm.options import check_outputs
 
 Progress = Callable[[str, float], None]
 
 TOLERANCE = 1.1  # held-back error that a stronger decay may cost
 WARM_UP = 30  # samples
 GOLDEN_ROWS = 96
+WIDEST_16 = (2**31 - 1) // (127 * 32767)  # more products of int8 and int16 overflow an int32 sum
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,22 @@ def fit_files(
     """Fit a bundle to CSV files of normal operation and write it.
 
     Raises:
-        ConfigError: the files can't be read, disagree on their columns, or hold too little.
+        ConfigError: the files can't be read, disagree on their columns, or hold too little; or the bundle can't be
+            written.
     """
     options = options or FitOptions()
+    check_outputs(paths, [output, output.with_suffix(".md")])  # a card goes beside it
+    if not output.parent.is_dir():
+        message = f"{output}: there is no folder {output.parent}"
+        raise ConfigError(message)
     recordings = [read_csv(path, options.columns, options.time_column, options.rows) for path in paths]
-    for path, recording in zip(paths, recordings, strict=True):
-        if recording.columns != recordings[0].columns:
-            message = f"{path}: columns {recording.columns}, but {paths[0]} has {recordings[0].columns}"
-            raise ConfigError(message)
-    sequences = [sequence for recording in recordings for sequence in recording.sequences]
+    columns = recordings[0].columns
+    sequences = [sequence for recording in recordings for sequence in recording.ordered(columns).sequences]
     clocked = all(recording.has_clock for recording in recordings)
     name = options.name or output.stem
-    bundle, found = fit(sequences, recordings[0].columns, options, name=name, clocked=clocked, progress=progress)
+    bundle, found = fit(sequences, columns, options, name=name, clocked=clocked, progress=progress)
     write(bundle, output)
-    return bundle, found
+    return bundle, found._replace(dropped=sum(recording.dropped for recording in recordings))
 
 
 def fit(
@@ -94,8 +98,9 @@ def fit(
     calibrated on the residuals that the quantized network, run by the engine, has on held-back rows.
 
     Raises:
-        ConfigError: nothing ever changes, or there is too little to calibrate on.
+        ConfigError: nothing ever changes, there is too little to calibrate on, or no bundle holds such a network.
     """
+    _check_sizes(options, len(columns))
     tell = progress or (lambda _stage, _share: None)
     normal = normalize(sequences, options.held_back)
     if normal.constant.all():
@@ -127,6 +132,17 @@ def fit(
     bundle = seal(metadata, network | fixed | judge.tensors(), *golden)
     tell("calibrating", 1.0)
     return bundle, report(bundle, normal, net.forecast, errors)
+
+
+def _check_sizes(options: FitOptions, channels: int) -> None:
+    """Raise ConfigError, before the training, for what a bundle can't hold."""
+    sizes = [("layers", options.num_layers, MAX_LAYERS), ("units", options.hidden_size, MAX_HIDDEN)]
+    if options.activation_bits == 16:
+        sizes.append(("units or channels of 16 bits", max(options.hidden_size, channels), WIDEST_16))
+    for what, value, most in sizes:
+        if not 1 <= value <= most:
+            message = f"{value} {what}, expected 1 to {most}"
+            raise ConfigError(message)
 
 
 def _check_periods(normal: Normal) -> None:

@@ -24,7 +24,7 @@ class Normal:
         mean: (C,) data units.
         scale: (C,) data units, > 0.
         constant: (C,) channels that never change in the rows for the weights.
-        still: (C,) channels whose scale is the floor: 1 % of the level.
+        still: (C,) channels that are constant or whose scale is the floor: 1 % of the level.
     """
 
     sequences: list[Sequence]
@@ -63,15 +63,19 @@ class Normal:
 
 
 def normalize(sequences: list[Sequence], held_back: float) -> Normal:
-    """Scale channels by mean and standard deviation over all normal rows, the latter at least 1 % of the level."""
+    """Scale channels by mean and standard deviation over all normal rows, the latter at least 1 % of the level.
+
+    A channel that is constantly zero has no level to tell small movements by; it counts as one of 1, so that the
+    smallest step of a flag or a counter leaves its range.
+    """
     held = [len(sequence.x) - max(1, round(held_back * len(sequence.x))) for sequence in sequences]
     seen = np.concatenate([sequence.x[:end] for sequence, end in zip(sequences, held, strict=True)])
     rows = np.concatenate([sequence.x for sequence in sequences])
     constant = seen.max(0) == seen.min(0)
     mean = np.where(constant, seen[0], rows.mean(0))
     deviation, floor = rows.std(0), SCALE_FLOOR * np.abs(mean)
-    scale = np.where(constant & (floor == 0.0), 1.0, np.maximum(deviation, floor))
+    scale = np.where(constant & (floor == 0.0), SCALE_FLOOR, np.maximum(deviation, floor))
     z = [np.clip((sequence.x - mean) / scale, -CLIP, CLIP) for sequence in sequences]
     for part in z:
         part[:, constant] = 0.0
-    return Normal(list(sequences), z, held, mean, scale, constant, deviation < floor)
+    return Normal(list(sequences), z, held, mean, scale, constant, constant | (deviation < floor))

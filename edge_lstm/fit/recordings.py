@@ -33,13 +33,25 @@ class Recording(NamedTuple):
     Attributes:
         columns: names of the channels.
         has_clock: whether ``t`` is time and not a count.
-        dropped: rows left out: repeated, out of order, or before every channel had a value.
+        dropped: rows left out: repeated, out of order, before every channel had a value, or too few between two gaps.
     """
 
     columns: tuple[str, ...]
     has_clock: bool
     sequences: tuple[Sequence, ...]
     dropped: int
+
+    def ordered(self, columns: tuple[str, ...]) -> "Recording":
+        """Return the same with its channels in another order.
+
+        Raises:
+            ConfigError: it has other channels.
+        """
+        if sorted(columns) != sorted(self.columns):
+            message = f"{self.sequences[0].source}: columns {self.columns}, but the first file has {columns}"
+            raise ConfigError(message)
+        order = [self.columns.index(name) for name in columns]
+        return self._replace(columns=columns, sequences=tuple(s._replace(x=s.x[:, order]) for s in self.sequences))
 
 
 def read_csv(path: str | Path, columns: tuple[str, ...] = (), time_column: str = "", rows: int = 0) -> Recording:
@@ -66,7 +78,7 @@ def read_csv(path: str | Path, columns: tuple[str, ...] = (), time_column: str =
     if not sequences:
         message = f"{path}: no {SHORTEST} usable rows in a row"
         raise ConfigError(message)
-    return Recording(names, bool(table.clock), sequences, len(t) - len(keep))
+    return Recording(names, bool(table.clock), sequences, len(t) - sum(len(sequence.t) for sequence in sequences))
 
 
 def _carry_forward(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -41,8 +41,8 @@ class FitReport(NamedTuple):
         forecast_difference_rms: its root mean square.
         surprise_difference: largest difference between the surprise of the float network under a calibration of its
             own and the bundle's, on held-back rows.
-        over: share of held-back rows with a score over 0.99.
         warnings: what a person should look at.
+        dropped: rows of the files that were left out.
     """
 
     sequences: int
@@ -56,8 +56,8 @@ class FitReport(NamedTuple):
     forecast_difference: float
     forecast_difference_rms: float
     surprise_difference: float
-    over: float
     warnings: tuple[str, ...]
+    dropped: int = 0
 
 
 def replay(bundle: Bundle, sequence: Sequence) -> Replay:
@@ -78,12 +78,11 @@ def report(bundle: Bundle, normal: Normal, float_forecast: Forecast, errors: dic
         np.abs(r.surprise[h:] - float_judge.surprise(e)[h - 1 :]).max()
         for r, (e, _), h in zip(replays, float_residuals, held, strict=True)
     ]
-    score = np.concatenate([r.score[h:] for r, h in zip(replays, held, strict=True)])
     seen, unseen = normal.seen_error(lambda z: located[id(z)]), normal.held_back_errors(lambda z: located[id(z)])
     return FitReport(
         sequences=len(normal.z),
         rows=normal.rows,
-        held_back=len(score),
+        held_back=normal.rows - sum(held),
         constant=tuple(
             name for name, constant in zip(bundle.metadata.channel_names, normal.constant, strict=True) if constant
         ),
@@ -94,7 +93,6 @@ def report(bundle: Bundle, normal: Normal, float_forecast: Forecast, errors: dic
         forecast_difference=float(np.abs(difference).max()),
         forecast_difference_rms=float(np.sqrt(np.square(difference).mean())),
         surprise_difference=float(max(surprise)),
-        over=float((score > 0.99).mean()),
         warnings=tuple(_warnings(normal, seen, unseen)),
     )
 

@@ -1,6 +1,5 @@
 """A replayed stream as a picture: what was measured, what was expected, and where that parted."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,11 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from edge_lstm.core.table import ACTIVE, BLAME, END, GAP, SCORED, START, START_END
+from edge_lstm.replay.files import writing
 from edge_lstm.replay.tracks import Track
 from edge_lstm.tables import Table
 
+Floats = NDArray[np.float64]
+
 MOST_CHANNELS = 8
-INK, QUIET, BAND, ALERT = "#1b3a4b", "#8a9ba8", "#9ecae1", "#d1495b"
+INK, QUIET, BAND, ALERT, LOST = "#1b3a4b", "#8a9ba8", "#9ecae1", "#d1495b", "#d9d9d9"
 
 
 def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: str) -> None:
@@ -45,21 +48,21 @@ def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: st
         axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     else:
         axes[-1].set_xlabel("row")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    with writing(path):
+        figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def _clock(table: Table) -> NDArray[np.object_] | NDArray[np.float64]:
+def _clock(table: Table) -> Floats:
     if not table.clock:
-        return table.t
-    return np.array([datetime.fromtimestamp(t, UTC).replace(tzinfo=None) for t in table.t.tolist()], object)
+        return np.arange(len(table.t), dtype=np.float64)
+    return table.t / 86_400.0  # days, as Matplotlib has dates; NaN where missing
 
 
 def _most_blamed(tracks: list[Track]) -> list[tuple[Track, int]]:
     """Return the channels to show: those with the largest blame in any alert, in the file's order."""
     blame = {
-        (i, c): float(track.results.cause[:, c, 3].max(initial=0.0))
+        (i, c): float(track.results.cause[_speaks(track), c, BLAME].max(initial=0.0))
         for i, track in enumerate(tracks)
         for c in range(len(track.channels))
     }
@@ -67,14 +70,33 @@ def _most_blamed(tracks: list[Track]) -> list[tuple[Track, int]]:
     return [(tracks[i], c) for i, c in chosen]
 
 
+def _speaks(track: Track) -> NDArray[np.bool_]:
+    """Return the rows whose event and cause mean something."""
+    return np.isin(track.results.phase, (START, END, START_END))
+
+
 def _spans(track: Track) -> list[tuple[int, int]]:
     """Return first and last row of each alert."""
-    on = np.isin(track.results.phase, (1, 2, 4)).astype(int)
+    on = np.isin(track.results.phase, (START, ACTIVE, START_END)).astype(int)
     edges = np.diff(np.r_[0, on, 0])
     return list(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
-def _draw_channel(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64], track: Track, c: int) -> None:
+def _gaps(track: Track) -> list[tuple[int, int]]:
+    """Return the last row before each gap and the first after it."""
+    taken = np.flatnonzero(track.results.outcome == SCORED)
+    after = np.flatnonzero(track.results.reason[taken] == GAP)
+    return [(int(taken[k - 1]), int(taken[k])) for k in after.tolist() if k]
+
+
+def _shade(axis: Axes, clock: Floats, track: Track) -> None:
+    for first, last in _gaps(track):
+        axis.axvspan(clock[first], clock[last], color=LOST, alpha=0.4, lw=0, zorder=0, label="gap")
+    for first, last in _spans(track):
+        axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)
+
+
+def _draw_channel(axis: Axes, clock: Floats, track: Track, c: int) -> None:
     x = track.x[:, c]
     location, spread = track.expected[:, c, 0], track.expected[:, c, 1]
     known = spread > 0
@@ -87,25 +109,27 @@ def _draw_channel(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64], 
         low, high = float(finite.min()), float(finite.max())
         margin = 0.12 * (high - low) or 0.5
         axis.set_ylim(low - margin, high + margin)
-    for first, last in _spans(track):
-        axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)
+    _shade(axis, clock, track)
     axis.set_title(track.channels[c], loc="left", fontsize=9, color=INK, pad=3)
     _plain(axis)
 
 
-def _draw_surprise(axis: Axes, clock: NDArray[np.object_] | NDArray[np.float64], tracks: list[Track]) -> None:
-    strength = np.max([track.results.strength for track in tracks], axis=0)
+def _draw_surprise(axis: Axes, clock: Floats, tracks: list[Track]) -> None:
+    # a gap is an affair of the time before its row: shaded, and no surprise
+    loud = [np.where(track.results.reason == GAP, 0.0, track.results.strength) for track in tracks]
+    strength = np.max(loud, axis=0)
     level = np.max([track.results.level for track in tracks], axis=0)
-    axis.fill_between(clock, 0, strength, color=INK, alpha=0.75, lw=0, step="mid")
+    axis.fill_between(clock, 0, strength, color=INK, alpha=0.75, lw=0, step="pre")
     axis.plot(
         clock, np.where(level > 0, level, np.nan), color=ALERT, lw=1, ls="--", label="alert level (from the budget)"
     )
     for track in tracks:
-        for first, last in _spans(track):
-            axis.axvspan(clock[first], clock[last], color=ALERT, alpha=0.13, lw=0)
+        _shade(axis, clock, track)
     axis.set_title("surprise, powers of ten", loc="left", fontsize=9, color=INK, pad=3)
     axis.set_ylim(0, max(8.0, float(strength.max()) * 1.05))
-    axis.legend(loc="upper left", fontsize=8, frameon=False)
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys(), loc="upper left", fontsize=8, frameon=False)
     _plain(axis)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from edge_lstm.errors import ConfigError
 from edge_lstm.messages import Message
 from edge_lstm.pipeline import Pipeline
+from edge_lstm.replay.files import writing
 
 HEADER = ("timestamp", "score", "surprise", "quality", "alert", "reason", "stream")
 BATCH = 512
@@ -19,29 +20,32 @@ def messages_of(path: Path) -> Iterator[Message]:
     """Yield the messages of a recording.
 
     Raises:
-        ConfigError: a line is not a recorded message.
+        ConfigError: the file can't be read, or a line is not a recorded message.
     """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                record = json.loads(line)
-                payload = record["payload"]
-                raw = base64.b64decode(payload) if record.get("encoding") == "base64" else payload.encode()
-                yield Message(
-                    record["topic"],
-                    raw,
-                    float(record["arrived"]),
-                    bool(record.get("retain")),
-                    int(record.get("qos", 0)),
-                )
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ConfigError(f"{path}:{number}: not a recorded message: {error}") from None
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield _message(line, f"{path}:{number}")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _message(line: bytes, where: str) -> Message:
+    try:
+        record = json.loads(line.decode())
+        topic, payload = record["topic"], record["payload"]
+        if not isinstance(topic, str):
+            raise TypeError(f"topic is {topic!r}")
+        raw = base64.b64decode(payload) if record.get("encoding") == "base64" else payload.encode()
+        arrived, qos = float(record["arrived"]), int(record.get("qos", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{where}: not a recorded message: {error}") from None
+    return Message(topic, raw, arrived, bool(record.get("retain")), qos)
 
 
 def replay_messages(path: Path, pipeline: Pipeline, output: Path) -> None:
     """Write a row for every score that the recording's messages give."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", newline="", encoding="utf-8") as file:
+    with writing(output), output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         batch: list[Message] = []

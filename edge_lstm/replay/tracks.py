@@ -14,10 +14,12 @@ from edge_lstm.core.table import OUTCOMES, PHASES, QUALITIES, REASONS, SCORED, W
 from edge_lstm.errors import ConfigError
 from edge_lstm.lane import Lane, Settings
 from edge_lstm.messages import Sample
+from edge_lstm.replay.files import writing
 from edge_lstm.tables import Table
 
 HEADER = ("timestamp", "score", "surprise", "quality", "alert", "reason", "strength")
 BLOCK = 4096
+DAY_S = 86_400.0
 
 
 class Track(NamedTuple):
@@ -44,13 +46,14 @@ def replay(bundle: Bundle, table: Table, warm: Table | None = None, budget_s: fl
     each column as a stream of its own.
 
     Args:
-        warm: rows to run first; their times are moved to just before the table's.
+        warm: rows to run first; their times are moved to just before the table's, by whole days where the bundle
+            learns what an hour of the day is like.
 
     Raises:
         ConfigError: the table lacks a channel of the bundle.
     """
     lane = Lane(bundle, Settings(budget_s=budget_s, silence_s=0))
-    tables = [table] if warm is None else [_before(warm, table), table]
+    tables = [table] if warm is None else [_before(warm, table, bundle), table]
     groups = _groups(bundle, table)
     return [_run(lane, bundle, name, tables, columns) for name, columns in groups.items()]
 
@@ -66,10 +69,22 @@ def _groups(bundle: Bundle, table: Table) -> dict[str, tuple[str, ...]]:
     return {"": names}
 
 
-def _before(warm: Table, table: Table) -> Table:
-    """Move the clock of ``warm`` so that it ends one of its periods before ``table`` begins."""
-    period = float(np.nanmedian(np.diff(warm.t))) if len(warm.t) > 1 else 1.0
-    return warm._replace(t=warm.t + (table.t[0] - period - warm.t[-1]))
+def _before(warm: Table, table: Table, bundle: Bundle) -> Table:
+    """Move the clock of ``warm`` so that it ends one of its periods before ``table`` begins.
+
+    Hours of the day are kept for an adaptive bundle, which has a profile of them, if days of rows are left then: the
+    move is by whole days, and what then reaches into the table is left out.
+    """
+    known, later = warm.t[np.isfinite(warm.t)], table.t[np.isfinite(table.t)]
+    if not len(known) or not len(later):
+        return warm  # rows without a time are not taken
+    period = float(np.median(np.diff(known))) if len(known) > 1 else 1.0
+    begin, end = float(later[0]), float(known.max())
+    if bundle.metadata.judge == "adaptive" and warm.clock and table.clock and end - known.min() >= 2.0 * DAY_S:
+        t = warm.t + DAY_S * np.ceil((begin - period - end) / DAY_S)
+        keep = ~(t > begin - period / 2.0)
+        return warm._replace(clock=[], t=t[keep], x=warm.x[keep])
+    return warm._replace(t=warm.t + (begin - period - end))
 
 
 def _run(lane: Lane, bundle: Bundle, name: str, tables: list[Table], columns: tuple[str, ...]) -> Track:
@@ -132,8 +147,7 @@ def rows_of(table: Table, tracks: list[Track], warm: int = 0) -> Iterator[tuple[
 
 def write_scores(path: Path, rows: Iterator[tuple[Any, ...]]) -> None:
     """Write output rows as CSV; numbers read back to the same bits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         writer.writerows(rows)

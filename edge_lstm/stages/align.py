@@ -45,7 +45,9 @@ class Align:
         ConfigError: no channel, or a window that is not a duration.
     """
 
-    def __init__(self, channels: tuple[str, ...], window_s: float, *, each: bool, join: bool = True, max_waiting: int = 10_000) -> None:
+    def __init__(
+        self, channels: tuple[str, ...], window_s: float, *, each: bool, join: bool = True, max_waiting: int = 10_000
+    ) -> None:
         if not channels and not each:
             raise ConfigError("align: no channels; expected the model's")
         if not (math.isfinite(window_s) and window_s >= 0):

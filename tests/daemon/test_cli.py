@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from edge_lstm import __version__
 from edge_lstm.daemon.cli import COMMANDS, main
+from edge_lstm.daemon.commands.run import FORMATS
+from edge_lstm.stages.decode import Format
 from tests.daemon.conftest import ROOT
 
 
@@ -41,6 +44,7 @@ def test_help_and_version_need_no_compiler() -> None:
         (["run", "-c", "x.toml", "--topic", "a"], "edge-lstm: --topic and -c exclude each other; put it into x.toml"),
         (["run", "-c", "/nowhere/x.toml"], "edge-lstm: /nowhere/x.toml: can't be read: No such file or directory"),
         (["run", "--qos", "2"], "invalid choice: 2"),
+        (["run", "--format", "foo"], "argument --format: invalid choice: 'foo' (choose from "),
         (["record", "--broker", "mqtt://x", "-o", "a.jsonl"], "edge-lstm: record needs --topic; '#' is everything"),
         (["record", "--broker", "mqtt://x", "--topic", "#", "-o", "a.csv"], "expected a name that ends in .jsonl"),
         (["record", "--broker", "x", "--topic", "#", "-o", "a.jsonl"], "edge-lstm: command line: broker is 'x'"),
@@ -56,6 +60,30 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
     assert code == 2
     assert message in error
     assert "Traceback" not in error
+
+
+def test_formats_are_those_of_the_decoder() -> None:
+    assert get_args(Format) == FORMATS
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "x"), "[Errno 2] No such file or directory: 'x'"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("edge_lstm.daemon.check.prepare_file", fail)
+    assert main(["check", "-c", "x"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"edge-lstm: {line}")
+    assert shown.count("\n") == 1
 
 
 def test_check(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

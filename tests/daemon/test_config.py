@@ -138,6 +138,27 @@ BAD = {
         f"[output]\nprefix = 'a/+'\n{SOURCE}",
         "FILE:2: prefix is 'a/+', expected levels of a topic such as 'edge-lstm' or 'plant/edge-lstm'",
     ),
+    "password of nobody, broker of nobody": (
+        f"[mqtt]\nbroker = 'mqtt://[::1'\npassword_file = 'secret'\n{SOURCE}",
+        "FILE:2: broker is 'mqtt://[::1': Invalid IPv6 URL",
+    ),
+    "password at no home": (
+        f"[mqtt]\nusername = 'u'\npassword_file = '~nosuchuser/x'\n{SOURCE}",
+        "FILE:3: password_file is '~nosuchuser/x': Could not determine home directory",
+    ),
+    "authority at no home": (
+        f"[mqtt]\nbroker = 'mqtts://x'\nca_file = '~nosuchuser/x'\n{SOURCE}",
+        "FILE:3: ca_file is '~nosuchuser/x': Could not determine home directory",
+    ),
+    "bundle at no home": (
+        "[[source]]\ntopic = 's'\nweights = '~nosuchuser/x'\n",
+        "FILE:3: weights is '~nosuchuser/x': Could not determine home directory",
+    ),
+    "bundle that no file can be": (
+        '[[source]]\ntopic = "s"\nweights = "a\\u0000b"\n',
+        "FILE:3: weights is 'a\\x00b': no file has a NUL in its name",
+    ),
+    "enormous number": (f"[mqtt]\nqos = {'1' * 5000}\n{SOURCE}", "FILE:1: not TOML: Exceeds the limit"),
     "bad filter": (
         "[[source]]\ntopic = 'a/#/b'\nweights = 'fitted.safetensors'\n",
         "FILE:2: topic 'a/#/b' has '#' before its end; it may only stand last",

@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_lstm.bundle import Bundle
+from edge_lstm.bundle import Bundle, write
 from edge_lstm.daemon.commands.record import line
 from edge_lstm.lane import Settings
-from edge_lstm.messages import Message
+from edge_lstm.messages import Alert, Message
 from edge_lstm.pipeline import Outputs, Pipeline, Route
 from edge_lstm.replay.recorded import messages_of
 from edge_lstm.stages.decode import Source
 from tests.bundles import random_stream
 from tests.daemon.conftest import Broker, Daemon, Listener, wait_for
+from tests.test_detector import deaf
 
 pytestmark = pytest.mark.broker
 
@@ -152,6 +154,56 @@ def test_what_was_not_finished_comes_again(
     online(start("run", "-c", config), listener, 2)
     expected = {json.loads(message.payload)["t"] for message in sent}
     wait_for(lambda: set(times_of(listener)) == expected, "a score for every sample", 20.0)
+
+
+def alerts_of(listener: Listener, stream: str = "plant/pump/data") -> list[Alert]:
+    return [msgspec.json.decode(found, type=Alert) for found in listener.payloads(f"edge-lstm/{stream}/alert")]
+
+
+@pytest.fixture
+def calm_weights(bundle: Bundle, tmp_path: Path) -> Path:
+    """A bundle that only silence makes raise an alert."""
+    write(deaf(bundle), tmp_path / "deaf.safetensors")
+    return tmp_path / "deaf.safetensors"
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_stalled_broker_is_no_silence_and_a_lost_sensor_is(
+    broker: Broker, listen: Listen, start: Start, calm_weights: Path, tmp_path: Path, protocol: str
+) -> None:
+    """The only sensor speaks through a stall of the broker, and then stops."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"[mqtt]\nbroker = '{broker.url}'\nprotocol = '{protocol}'\n"
+        f"[[source]]\ntopic = 'plant/+/data'\nweights = '{calm_weights}'\nsilence_s = 3\n"
+    )
+    listener = listen()
+    daemon = start("run", "-c", config)
+    online(daemon, listener)
+    stalled = False
+    for k, message in enumerate(stream(95)):
+        if k in (30, 90):
+            stalled = not stalled
+            broker.signal(signal.SIGSTOP if stalled else signal.SIGCONT)
+        listener.publish(message.topic, message.payload)
+        time.sleep(0.1)
+    wait_for(lambda: len(times_of(listener)) == 95, "95 scores")
+    stopped = time.time()
+    assert alerts_of(listener) == []
+    wait_for(lambda: alerts_of(listener), "silence")
+    [silence] = alerts_of(listener)
+    assert (silence.reason, silence.phase) == ("silence", "start")
+    assert time.time() - stopped < 3.0 + 4.0
+    assert abs(silence.start - stopped) < 1.5
+    code, log = daemon.end()
+    assert code == 0
+    assert "lost after" not in log
+    late = listen()
+    wait_for(lambda: alerts_of(late), "the retained alert")
+    [end] = alerts_of(late)
+    assert (end.reason, end.phase, end.start) == ("silence", "end", silence.start)
+    assert end.end is not None
+    assert end.end >= silence.t
 
 
 def test_tls(tls_port: int, certificates: Path, listen: Listen, start: Start, weights: Path) -> None:

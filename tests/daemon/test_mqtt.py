@@ -1,7 +1,11 @@
 """The connection against a scripted broker: hostile packets, refusals, and one that takes nothing."""
 
+import gc
+import os
 import select
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +14,13 @@ import pytest
 
 from edge_lstm.daemon.broker import open_broker
 from edge_lstm.daemon.config import Mqtt
-from edge_lstm.daemon.mqtt import QUEUE, Link
+from edge_lstm.daemon.inbox import KEPT
+from edge_lstm.daemon.mqtt import HELD, QUEUE, Link
+from edge_lstm.daemon.service import Service, dropped
 from edge_lstm.daemon.toml import Problems
 from edge_lstm.messages import Message
+from edge_lstm.pipeline import Pipeline
+from edge_lstm.stages.decode import MAX_PAYLOAD_BYTES
 
 ACCEPTED, NOT_AUTHORIZED, BAD_VERSION = (bytes([0x20, 2, 0, code]) for code in (0, 5, 1))
 SUBSCRIBED, REFUSED = (bytes([0x90, 3, 0, 1, code]) for code in (0, 0x80))
@@ -20,7 +28,12 @@ SUBSCRIBED, REFUSED = (bytes([0x90, 3, 0, 1, code]) for code in (0, 0x80))
 
 def publish(topic: bytes, payload: bytes, mid: int = 0) -> bytes:
     body = len(topic).to_bytes(2) + topic + (mid.to_bytes(2) if mid else b"") + payload
-    return bytes([0x32 if mid else 0x30, len(body)]) + body
+    length = bytearray()
+    left = len(body)
+    while left >= 128:
+        length.append(left % 128 | 128)
+        left //= 128
+    return bytes([0x32 if mid else 0x30, *length, left]) + body
 
 
 class Peer:
@@ -62,6 +75,7 @@ class Peer:
     def close(self) -> None:
         self._socket.close()
         self._server.close()
+        self.link._client._sock_close()
 
 
 @pytest.fixture
@@ -170,13 +184,85 @@ def test_what_waits_for_the_broker_is_bounded(peer: Peer) -> None:
     assert peer.link.unconfirmed() == QUEUE
 
 
+UNSUBSCRIBED = bytes([0xB0, 2, 0, 3])
+
+
 def test_the_clock_of_silence_runs_only_while_we_listen(peer: Peer) -> None:
-    assert peer.link.listening_s() == 0.0
+    hearing = peer.link.hearing
     peer.connect(ACCEPTED, SUBSCRIBED)
+    assert hearing.on
+    assert hearing.seconds == 0.0
     peer.turn(0.05)
-    assert peer.link.listening_s() > 0.0
+    peer.send(publish(b"a/1", b"x"))
+    assert hearing.seconds > 0.05
+    assert hearing.wall == pytest.approx(time.time(), abs=2.0)
     peer._socket.close()
     peer.turn()
-    stopped = peer.link.listening_s()
+    stopped = hearing.seconds
+    peer.link._retry_at = 0.0
     time.sleep(0.05)
-    assert peer.link.listening_s() == stopped
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    assert hearing.seconds == stopped
+
+
+def test_a_broker_that_says_nothing_is_asked(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    peer.heard()
+    peer.link.tend()
+    assert peer.heard() == b""  # it has just spoken
+    monkeypatch.setattr("edge_lstm.daemon.mqtt.LULL_S", 0.05)
+    peer.turn()
+    before = peer.link.hearing.seconds
+    peer.link.tend()
+    asked = peer.heard()
+    assert asked[:1] == b"\xa2"  # UNSUBSCRIBE
+    assert asked.endswith(b"own/status")
+    assert peer.link.hearing.seconds == before
+    peer.send(UNSUBSCRIBED)
+    assert peer.link.hearing.seconds > before
+    assert peer.link.connected
+
+
+def test_a_payload_that_no_decoder_takes_is_not_kept(peer: Peer) -> None:
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    peer.heard()
+    peer.send(publish(b"a/1", bytes(MAX_PAYLOAD_BYTES + 1), 7) + publish(b"a/1", bytes(MAX_PAYLOAD_BYTES)))
+    assert [len(message.payload) for message in peer.received] == [MAX_PAYLOAD_BYTES]
+    assert peer.link.inbox.too_large == 1
+    assert dropped(Pipeline([]), peer.link) == {"too_large": 1}
+    peer.link.acknowledge()
+    peer.turn()
+    assert peer.heard() == b"\x40\x02\x00\x07"
+
+
+def test_what_is_kept_is_bounded_in_bytes(peer: Peer) -> None:
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    for _ in range(HELD):
+        peer.link.publish(Message("own/a/alert", b"", qos=1))
+    sent = 0
+    while not peer.received:
+        assert sent < KEPT
+        peer._socket.sendall(publish(b"a/1", bytes(60_000)) * 4)
+        peer.turn(0.02)
+        peer.heard()
+        sent += 240_000
+    assert sent > 0.9 * KEPT
+    assert len(peer.link.inbox) == 0
+
+
+def test_nothing_spins_after_a_signal(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that does not confirm our last messages is waited for, and not in circles."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr("edge_lstm.daemon.service.GOODBYE_S", 1.0)
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    peer.link.publish(Message("own/a/alert", b"", qos=1))
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    before = time.monotonic(), time.process_time()
+    try:
+        Service(Pipeline([]), peer.link, "own").run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        gc.unfreeze()
+    assert 1.0 < time.monotonic() - before[0] < 3.0
+    assert time.process_time() - before[1] < 0.5

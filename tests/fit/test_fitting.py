@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ pytest.importorskip("torch")
 import torch
 
 from edge_lstm.bundle import read
+from edge_lstm.core.engine import Engine
+from edge_lstm.core.table import FLAT_LINE, OUT_OF_RANGE
 from edge_lstm.errors import ConfigError
 from edge_lstm.fit.card import card, figures
-from edge_lstm.fit.fitting import FitOptions, fit, fit_files
+from edge_lstm.fit.fitting import WIDEST_16, FitOptions, fit, fit_files
 from edge_lstm.fit.network import Forecaster
 from edge_lstm.fit.recordings import Sequence
 from edge_lstm.fit.report import replay
@@ -75,7 +79,8 @@ def test_reports_what_quantization_cost() -> None:
     assert 0.0 < report.forecast_difference < 0.05
     assert report.forecast_difference_rms <= report.forecast_difference
     assert report.held_back_error < 0.5  # of the variance
-    assert report.over == pytest.approx(0.01, abs=0.005)
+    score = np.concatenate([replay(bundle, sequence).score[450:] for sequence in sequences()])
+    assert (score > 0.99).mean() == pytest.approx(0.01, abs=0.005)
     assert report.held_back == 450
     assert report.warnings == ()
     assert told[-1] == ("calibrating", 1.0)
@@ -83,6 +88,7 @@ def test_reports_what_quantization_cost() -> None:
     text = card(bundle, 12_345, figures(report))
     assert "12.1 KiB" in text
     assert bundle.digest in text
+    assert "score over 0.99" not in text  # 1 % by construction
 
 
 def test_expected_band_holds_held_back_residuals() -> None:
@@ -121,6 +127,55 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
     b.write_text(a.read_text().replace("pressure", "current", 1))
     with pytest.raises(ConfigError, match=r"b\.csv: columns"):
         fit_files([a, b], tmp_path / "x.safetensors", OPTIONS)
+
+
+def test_what_can_not_be_written_is_said_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_lstm.fit.fitting.train", None)
+    a = write_csv(tmp_path / "a.csv", system(0))
+    for output, message in (
+        (a, "is an input"),
+        (tmp_path, "can't be written"),
+        (a / "x.safetensors", "can't be written"),
+        (tmp_path / "x.md", "would be written twice"),
+        (tmp_path / "no" / "x.safetensors", "there is no folder"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            fit_files([a], output, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"hidden_size": 0}, {"num_layers": 0}, {"num_layers": 17}, {"hidden_size": 517}, {"hidden_size": 10**9},
+     {"hidden_size": 2049, "activation_bits": 8}],
+)  # fmt: skip
+def test_sizes_that_no_bundle_holds_are_refused_before_the_training(
+    sizes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_lstm.fit.fitting.train", None)
+    with pytest.raises(ConfigError, match="expected 1 to"):
+        fit(sequences(), COLUMNS, replace(OPTIONS, **sizes), name="pump")
+
+
+def test_the_largest_sizes_are_what_a_bundle_holds() -> None:
+    assert WIDEST_16 * 127 * 32767 < 2**31 <= (WIDEST_16 + 1) * 127 * 32767
+
+
+def test_says_how_many_rows_were_left_out(tmp_path: Path) -> None:
+    a = write_csv(tmp_path / "a.csv", np.concatenate([system(0), system(1)]))
+    a.write_text(a.read_text() + "3,40,2.8,1\n" * 7)
+    options = replace(OPTIONS, updates=2, decays=(0.0,))
+    assert fit_files([a], tmp_path / "x.safetensors", options)[1].dropped == 7
+
+
+def test_a_channel_that_was_always_zero_is_not_flat() -> None:
+    data = [Sequence(s.source, s.t, s.x * [1.0, 1.0, 0.0]) for s in sequences()]
+    bundle, _ = fit(data, COLUMNS, replace(OPTIONS, updates=2, decays=(0.0,)), name="pump")
+    x = data[0].x.copy()
+    run = Engine(bundle.weights, 1).advance(np.zeros(600, np.int64), data[0].t, x)
+    assert FLAT_LINE not in run.reason
+    x[500:, 2] = 1.0
+    run = Engine(bundle.weights, 1).advance(np.zeros(600, np.int64), data[0].t, x)
+    assert run.reason[500] == OUT_OF_RANGE
 
 
 def test_spread_does_not_disturb_the_features() -> None:

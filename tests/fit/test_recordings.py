@@ -91,6 +91,21 @@ def test_repeated_and_late_rows_are_dropped_and_gaps_cut(tmp_path: Path) -> None
     assert [len(sequence.t) for sequence in recording.sequences] == [50, 50]
 
 
+def test_rows_between_gaps_that_are_too_few_are_counted(tmp_path: Path) -> None:
+    times = [*range(50), *range(500, 510), *range(1000, 1050)]
+    recording = read_csv(write(tmp_path / "a.csv", "time,x", [f"{t},{t}" for t in times]))
+    assert recording.dropped == 10
+
+
+def test_channels_in_another_order(tmp_path: Path) -> None:
+    rows = [f"{k},{k}.5,{-k}" for k in range(ROWS)]
+    recording = read_csv(write(tmp_path / "a.csv", "time,flow,level", rows)).ordered(("level", "flow"))
+    assert recording.columns == ("level", "flow")
+    assert recording.sequences[0].x[1].tolist() == [-1.0, 1.5]
+    with pytest.raises(ConfigError, match=r"a\.csv: columns"):
+        recording.ordered(("level", "flux"))
+
+
 def test_first_rows_only(tmp_path: Path) -> None:
     recording = read_csv(write(tmp_path / "a.csv", "time,flow,anomaly", plain()), rows=45)
     assert len(recording.sequences[0].t) == 45

@@ -7,18 +7,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from edge_lstm.bundle import Bundle, write
-from edge_lstm.core.table import OUTCOMES, SCORED, WARMING_UP
+from edge_lstm.bundle import Bundle, seal, write
+from edge_lstm.core.table import BLAME, GAP, OUTCOMES, QUIET, SCORED, WARMING_UP
 from edge_lstm.detector import Detector
 from edge_lstm.errors import ConfigError, PayloadError
 from edge_lstm.lane import Settings
 from edge_lstm.messages import Message
 from edge_lstm.pipeline import Outputs, Pipeline, Route
 from edge_lstm.replay.recorded import messages_of, replay_messages
-from edge_lstm.replay.tracks import HEADER, Track, replay, rows_of, write_scores
+from edge_lstm.replay.tracks import HEADER, Track, _before, replay, rows_of, write_scores
 from edge_lstm.stages.decode import Source
 from edge_lstm.tables import Table, read_table
 from tests.bundles import hostile_stream, random_bundle, random_stream
@@ -180,6 +181,39 @@ def test_a_warm_table_whose_last_row_is_not_taken() -> None:
     assert track.expected[0].tobytes() == detector._engine.state.forecast[0].tobytes()
 
 
+DAY = 86_400.0
+
+
+def test_warm_rows_keep_their_hours_under_an_adaptive_bundle() -> None:
+    def days(first: float, count: int) -> Table:
+        t = (first + np.arange(count * 24) / 24.0) * DAY
+        return Table(("a",), [str(time) for time in t], t, np.zeros((len(t), 1)))
+
+    warm, table = days(100.25, 4), days(400.0, 1)
+    moved = _before(warm, table, adaptive())
+    assert moved.t[-1] == table.t[0] - 3600.0
+    assert moved.t[0] % DAY == warm.t[0] % DAY
+    assert len(moved.t) == len(moved.x) == 4 * 24 - 6
+    assert _before(days(396.0, 4), table, adaptive()).t.tolist() == days(396.0, 4).t.tolist()
+    for other in (_before(warm, table, fitted()), _before(days(100.25, 1), table, adaptive())):
+        assert len(other.t) in (96, 24)
+        assert other.t[-1] == pytest.approx(table.t[0] - 3600.0)
+
+
+def test_a_warm_table_whose_last_time_is_missing() -> None:
+    bundle = fitted()
+    t, x = random_stream(100, 3, 7)
+    names = bundle.metadata.channel_names
+    gone = t[:50].copy()
+    gone[-1] = np.nan
+    rest = t[50:].copy()
+    rest[0] = np.nan
+    moved = _before(Table(names, [], gone, x[:50]), Table(names, [], rest, x[50:]), bundle)
+    assert moved.t[48] == pytest.approx(t[51] - np.median(np.diff(t[:49])))
+    [track] = replay(bundle, Table(names, [], rest, x[50:]), Table(names, [], gone, x[:50]))
+    assert not (track.results.quality == WARMING_UP)[1:].any()
+
+
 def test_first_rows_only_warm_up() -> None:
     bundle = fitted()
     t, x = random_stream(120, 3, 8)
@@ -312,6 +346,8 @@ def test_a_recording_equals_the_live_pipeline(tmp_path: Path) -> None:
         "not json", "{}", "[]", "null", '{"topic": "a", "payload": 5, "arrived": 1}', '{"topic": "a", "payload": "x"}',
         '{"topic": "a", "payload": "x", "arrived": "soon"}', '{"topic": "a", "payload": "\\ud800", "arrived": 1}',
         '{"topic": "a", "payload": "x", "arrived": 1, "encoding": "base64"}', "",
+        '{"topic": 5, "payload": "x", "arrived": 1}', '{"topic": "a", "payload": "x", "arrived": 1, "qos": 1e999}',
+        "[" * 100_000,
     ],
 )  # fmt: skip
 def test_a_bad_line_is_named(line: str, tmp_path: Path) -> None:
@@ -425,3 +461,155 @@ def test_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert command(*arguments) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_command_never_writes_over_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(adaptive(), tmp_path / "w")
+    (tmp_path / "d").mkdir()
+    a, b = (write_table(tmp_path / "d" / name, *random_stream(20, 3, 17)) for name in ("a.csv", "b.csv"))
+    kept = a.read_bytes()
+    (tmp_path / "d" / "a.jsonl").write_text("")
+    (tmp_path / "link.csv").symlink_to(a)
+    at = ("--weights", tmp_path / "w")
+    for arguments, message in (
+        (("--in", a, b, "--out", tmp_path / "d"), "is an input"),
+        (("--in", a, "--out", a), "is an input"),
+        (("--in", a, "--out", tmp_path / "d"), "is an input"),
+        (("--in", a, "--out", tmp_path / "link.csv"), "is an input"),
+        (("--in", b, "--warm-file", a, "--out", a), "is an input"),
+        (("--in", b, "--out", tmp_path / "w"), "is an input"),
+        (("--in", a, tmp_path / "d" / "a.jsonl", "--out", tmp_path / "o"), "written twice"),
+        (("--in", a, "--out", tmp_path / "o.png", "--plot", tmp_path / "o.png"), "written twice"),
+        (("--in", a, "--out", a / "o.csv"), "can't be written"),
+        (("--in", a, "--out", tmp_path / "o.csv", "--plot", tmp_path / "o.bmp"), "ends in .png, .svg, .pdf"),
+        (("--in", a, b, "--out", tmp_path / "o", "--plot", tmp_path / "o.png"), "2 inputs need a folder"),
+    ):
+        assert command(*at, *arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert a.read_bytes() == kept
+    assert not (tmp_path / "o").exists()
+
+
+def test_command_plots_equal_names_apart(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write(adaptive(), tmp_path / "w")
+    sources = []
+    for place in ("north", "south"):
+        (tmp_path / place).mkdir()
+        sources.append(write_table(tmp_path / place / "day.csv", *random_stream(20, 3, 17)))
+    plots = ("--plot", tmp_path / "plots")
+    assert command("--weights", tmp_path / "w", "--in", *sources, "--out", tmp_path / "o", *plots) == 0
+    found = {path.relative_to(tmp_path / "plots").as_posix() for path in (tmp_path / "plots").rglob("*.png")}
+    assert found == {"north/day.png", "south/day.png"}
+
+
+def test_command_paces_rows_without_a_clock(tmp_path: Path) -> None:
+    """Else each row of a bundle with a period of half a minute would be out of time, or a gap."""
+    bundle = fitted()
+    slow = seal(msgspec.structs.replace(bundle.metadata, period_s=0.01), _parts(bundle), *_golden(bundle))
+    write(slow, tmp_path / "w")
+    _, x = random_stream(100, 3, 18)
+    rows = "".join(",".join(map(str, row)) + "\n" for row in x.tolist())
+    (tmp_path / "a.csv").write_text("c0,c1,c2\n" + rows)
+    assert command("--weights", tmp_path / "w", "--in", tmp_path / "a.csv", "--out", tmp_path / "s.csv") == 0
+    lines = read_scores(tmp_path / "s.csv")
+    assert [line["timestamp"] for line in lines] == [str(k) for k in range(100)]
+    assert "gap" not in {line["reason"] for line in lines}
+    assert "recovering" not in {line["quality"] for line in lines}
+
+
+def _parts(bundle: Bundle) -> dict[str, Any]:
+    return {name: tensor for name, tensor in bundle.tensors.items() if not name.startswith("golden.")}
+
+
+def _golden(bundle: Bundle) -> tuple[Any, Any]:
+    return bundle.tensors["golden.t"], bundle.tensors["golden.x"]
+
+
+def test_command_says_what_is_wrong_with_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(adaptive(), tmp_path / "w")
+    source = tmp_path / "live.jsonl"
+    good = record(Message("a", b'{"x": 1}', arrived=1.0)).encode()
+    at = ("--weights", tmp_path / "w", "--in", source, "--out", tmp_path / "s.csv")
+    for content, options, message in (
+        (good + b"\xff\n", (), "live.jsonl:2: not a recorded message"),
+        (None, (), "live.jsonl: can't be read"),
+        (good, ("--plot", tmp_path / "p.png"), "--plot does not apply"),
+        (good, ("--columns", "a"), "--columns does not apply"),
+        (good, ("--time", "t"), "--time does not apply"),
+        (good, ("--warm", "5"), "--warm does not apply"),
+        (good, ("--warm-file", tmp_path / "a.csv"), "--warm-file does not apply"),
+    ):
+        source.unlink(missing_ok=True)
+        if content is not None:
+            source.write_bytes(content)
+        assert command(*at, *options) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    with pytest.raises(SystemExit):
+        command(*at, "--format", "xml")
+    table = write_table(tmp_path / "a.csv", *random_stream(20, 3, 17))
+    assert command(*at[:2], "--in", table, "--out", tmp_path / "s.csv", "--format", "json") == 2
+    assert "--format does not apply" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="can't be written"):
+        write_scores(table / "s.csv", iter(()))
+
+
+def test_command_sums_up_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(adaptive(), tmp_path / "w")
+    (tmp_path / "a.csv").write_text("time,a,b\n1,5,6\n2,,\n3,7,8\n,7,8\n5,,9\n")
+    assert command("--weights", tmp_path / "w", "--in", tmp_path / "a.csv", "--out", tmp_path / "s.csv") == 0
+    assert "s.csv: 5 rows, 0 alerts; dropped: 1 missing, 1 bad_time\n" in capsys.readouterr().out
+
+
+def test_command_sums_up_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(adaptive(), tmp_path / "w")
+    messages = [Message("a", b'{"x": 1}', arrived=float(k)) for k in range(10)] + [Message("a", b"?", arrived=11.0)] * 2
+    (tmp_path / "live.jsonl").write_text("".join(map(record, messages)))
+    at = ("--weights", tmp_path / "w", "--in", tmp_path / "live.jsonl", "--out", tmp_path / "s.csv")
+    assert command(*at) == 0
+    assert "s.csv: 12 messages, 10 rows, 0 alerts; dropped: 2 bad_json" in capsys.readouterr().out
+
+
+# ---- The picture ---------------------------------------------------------------------------------
+
+
+def test_the_picture_of_gaps_and_of_rows_without_an_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from edge_lstm.replay import plot
+
+    bundle = adaptive()
+    t, x = random_stream(400, 1, 19)
+    t = 1.7e9 + t
+    t[200:] += 86_400.0
+    t[50] = np.nan
+    table = Table(("a",), [str(time) for time in t], t, x)
+    [track] = replay(bundle, table, budget_s=BUDGET_S)
+    assert track.results.reason[200] == GAP
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot.plt, "close", drawn.append)
+    plot.plot(table, [track], tmp_path / "p.png", title="t", model="m")
+    channel, surprise = drawn[0].axes
+    assert [text.get_text() for text in surprise.get_legend().get_texts()].count("gap") == 1
+    grey = [patch for patch in channel.patches if patch.get_label() == "gap"]
+    assert [patch.get_x() for patch in grey] == pytest.approx([t[199] / 86_400.0])
+    spoken = np.where(track.results.reason == GAP, 0.0, track.results.strength)
+    assert surprise.get_ylim()[1] == max(8.0, spoken.max() * 1.05)
+
+
+def test_the_picture_shows_who_was_blamed_in_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from edge_lstm.replay import plot
+
+    bundle = fitted()
+    t, x = random_stream(300, 3, 20)
+    x[200:220, 1] += 70.0
+    [track] = replay(bundle, Table(bundle.metadata.channel_names, [], t, x), budget_s=BUDGET_S)
+    monkeypatch.setattr(plot, "MOST_CHANNELS", 1)
+    [(_, chosen)] = plot._most_blamed([track])
+    assert track.results.cause[:, chosen, BLAME].any()
+    track.results.cause[track.results.phase == QUIET, (chosen + 1) % 3, BLAME] = 9e9  # left from another call
+    assert plot._most_blamed([track])[0][1] == chosen

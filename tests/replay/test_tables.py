@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_lstm.errors import ConfigError
-from edge_lstm.tables import Table, read_table
+from edge_lstm.tables import FIRST, Table, read_table
 
 NAN = math.nan
 NEW_YEAR = 1767225600.0  # 2026-01-01T00:00:00Z
@@ -30,7 +30,13 @@ TABLES: dict[str, tuple[str, tuple[str, ...], list[float], list[list[float]]]] =
     "tab": ("a\tb\n1\t2\n", ("a", "b"), [0], [[1, 2]]),
     "decimal commas": ("a;b\n1,5;-2,25e3\n3;4,0\n", ("a", "b"), [0, 1], [[1.5, -2250], [3, 4]]),
     "quoted": ('"a","b"\n"1.5","2"\n', ("a", "b"), [0], [[1.5, 2]]),
-    "quoted decimal comma": ('a,b\n"1,5",2\n', ("a", "b"), [0], [[1.5, 2]]),
+    "thousands are no decimal commas": ('a,b\n"1,234",2\n', ("b",), [0], [[2]]),
+    "quoted decimal comma": ('a;b\n"1,5";2\n', ("a", "b"), [0], [[1.5, 2]]),
+    "index of pandas": (",a\n0,5\n1,6\n", ("a",), [0, 1], [[5], [6]]),
+    "index of pandas, again": ("Unnamed: 0.1,Unnamed: 0,a\n0,0,5\n1,1,6\n", ("a",), [0, 1], [[5], [6]]),
+    "dates without a name": (",a\n2026-01-01,1\n2026-01-02,2\n", ("a",), [NEW_YEAR, NEW_YEAR + 86400], [[1], [2]]),
+    "a date is missing": ("time,a\n,0\n2026-01-01,1\n,2\n2026-01-02,3\n", ("a",),
+        [NAN, NEW_YEAR, NAN, NEW_YEAR + 86400], [[0], [1], [2], [3]]),
     "one column": ("a\n1\n2\n", ("a",), [0, 1], [[1], [2]]),
     "spaces": (" a , b \n 1 , 2 \n", ("a", "b"), [0], [[1, 2]]),
     "blank lines": ("a,b\n\n1,2\n,\n\n3,4\n", ("a", "b"), [0, 1], [[1, 2], [3, 4]]),
@@ -96,6 +102,44 @@ def test_choice_of_columns_and_clock(tmp_path: Path) -> None:
     assert table.clock == ["100", "101"]
 
 
+LATER = "".join(f"{NEW_YEAR + k},{k},{2 * k}\n" for k in range(FIRST))
+
+
+@pytest.mark.parametrize("last", ["x,1,ERR", "1767225700000,ERR,ERR", "2026-01-01,,"])
+def test_what_comes_later_changes_nothing_before(last: str, tmp_path: Path) -> None:
+    before, after = (table_of(tmp_path, f"time,a,b\n{LATER}{more}\n") for more in ("", last))
+    assert before.columns == after.columns == ("a", "b")
+    same(after.t[:FIRST], before.t)
+    same(after.x[:FIRST], before.x)
+    assert math.isnan(after.x[FIRST, 1])
+    with pytest.raises(ConfigError, match="row 31 is not a number" if "ERR" in last else "no column"):
+        table_of(tmp_path, f"time,a,b\n{LATER}{last}\n", columns=("b", *("c" if "ERR" not in last else ())))
+
+
+def test_a_date_that_can_not_be_read_is_missing_later_on(tmp_path: Path) -> None:
+    dates = "".join(f"{1 + k // 24:02d}/01/2026 {k % 24:02d}:00,{k}\n" for k in range(FIRST))
+    table = table_of(tmp_path, f"time,a\n{dates}ERR,1\n")
+    same(table.t, [*(NEW_YEAR + 3600 * np.arange(FIRST)), NAN])
+
+
+def test_month_first_shows_where_the_first_rows_leave_it_open(tmp_path: Path) -> None:
+    hours = range(24 * 15)
+    dates = "".join(f"01/{1 + k // 24:02d}/2026 {k % 24:02d}:00,{k}\n" for k in hours)
+    same(table_of(tmp_path, "time,a\n" + dates).t, [NEW_YEAR + 3600 * k for k in hours])
+    first_day = "".join(f"01/02/2026 00:{k:02d},{k}\n" for k in range(FIRST))  # and then Jan 13th
+    table = table_of(tmp_path, f"time,a\n{first_day}01/13/2026 00:00,1\n01/14/2026 00:00,1\n")
+    assert table.t[0] == NEW_YEAR + 86400
+
+
+def test_a_sensor_that_starts_late_is_a_channel(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "a,b\n" + "1,\n" * (FIRST + 5) + "1,2\n")
+    assert table.columns == ("a", "b")
+
+
+def test_rows_without_a_clock_are_a_period_apart(tmp_path: Path) -> None:
+    same(table_of(tmp_path, "a\n1\n2\n3\n", period_s=60.0).t, [0, 60, 120])
+
+
 def test_first_rows_only(tmp_path: Path) -> None:
     same(table_of(tmp_path, "a\n1\n2\nbad\n", rows=2).x, [[1], [2]])
 
@@ -113,6 +157,8 @@ def test_first_rows_only(tmp_path: Path) -> None:
         ("a,b\n1,x\n2,y\n", {"columns": ("b",)}, "column 'b' row 1 is not a number: 'x'"),
         ("a,b\n1,2\n2,1.5.0\n", {"columns": ("a", "b")}, "column 'b' row 2 is not a number: '1.5.0'"),
         ("a,b\n1,\n2,\n", {"columns": ("b",)}, "column 'b' holds no number"),
+        ("a,b,a\n1,2,3\n", {}, "two columns are called 'a'"),
+        ("time,a\n,1\n", {}, "times are not dates of a known format: the column is empty"),
         ("time,a\nyesterday,1\n", {}, "times are not dates of a known format"),
         ("time,a\n2026-01-01,1\n2026-13-01,2\n", {}, "times are not dates of a known format"),
         (b"\xff\xfea,b\n1,2\n", {}, "can't be read"),

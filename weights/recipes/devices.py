@@ -17,8 +17,8 @@ from edge_lstm.fit.card import card, figures
 from edge_lstm.fit.console import progress_bar
 from edge_lstm.fit.fitting import FitOptions, fit_files
 
-ROWS = {"bearing": 7200, "pump": 7200, "motor": 7200, "room": 20_160, "meter": 43_200}  # two hours to a fortnight
-DEVICES = 4  # of a kind: siblings share a bundle
+ROWS = {"bearing": 3600, "pump": 3600, "motor": 3600, "room": 7200, "meter": 8640}  # an hour to five days
+DEVICES = 32  # of a kind: siblings share a bundle, and no two are equal
 HIDDEN = 32
 
 

@@ -5,17 +5,16 @@ level changes), bent (logarithmic, cut at zero), rounded as a transmitter would,
 Everything is drawn from one generator, so a seed gives one set of streams.
 """
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from edge_lstm.core.cache import jit
 
 Floats = NDArray[np.float64]
 
 SAMPLES_A_DAY = (24, 48, 96, 144, 288, 288, 288, 720, 1440)
 
 
-@jit
+@numba.njit(error_model="numpy")
 def _recursive(x: Floats, a: float, b: float) -> Floats:
     """Return y with y[k] = x[k] + a y[k-1] + b y[k-2]."""
     y = np.empty_like(x)

@@ -98,6 +98,8 @@ def _record(link: "Link", file: TextIO, until: float) -> int:
     except KeyboardInterrupt:
         pass
     link.close(1.0)
+    if link.inbox.too_large:
+        sys.stderr.write(f"edge-lstm: left out {link.inbox.too_large} messages larger than any decoder takes\n")
     return count
 
 

@@ -13,6 +13,8 @@ from edge_lstm.errors import ConfigError
 if TYPE_CHECKING:
     from edge_lstm.daemon.check import Prepared
 
+FORMATS = ("number", "json", "zigbee2mqtt", "tasmota", "esphome", "statestream", "senml")
+
 EPILOG = """\
 examples:
   edge-lstm run -c config.toml
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a TOML file; or else --broker and --topic")
     add_broker(parser, required=False)
     parser.add_argument("--weights", metavar="BUNDLE", help="default: the universal bundle")
-    parser.add_argument("--format", help="of the payloads: json (default), number, zigbee2mqtt, tasmota, esphome, ...")
+    parser.add_argument("--format", choices=FORMATS, help="of the payloads; default: json")
     parser.add_argument("--budget", help="alerts that chance may raise per stream (1/week)")
     parser.add_argument("--prefix", help="first levels of the topics to publish under (edge-lstm)")
     parser.add_argument("--publish", choices=("every", "alerts"), help="every score (default), or alerts only")
