@@ -145,6 +145,7 @@ class Pipeline:
             lane.refused = 0
         if lane.align.ignored:
             self.dropped["missing_field"] += lane.align.ignored
+            self.examples["missing_field"] = lane.align.example
             lane.align.ignored = 0
 
     def watch(self, now: float, wall: float) -> list[Message]:

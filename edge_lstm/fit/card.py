@@ -3,6 +3,8 @@
 from edge_lstm.bundle import Bundle
 from edge_lstm.fit.report import FitReport
 
+SHOWN = 6  # of a long list
+
 
 def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[str, ...] = ()) -> str:
     """Return the card of a bundle.
@@ -36,7 +38,10 @@ def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[s
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if not isinstance(value, list):
+        return str(value)
+    more = f", and {len(value) - SHOWN} more" if len(value) > SHOWN else ""
+    return ", ".join(map(str, value[:SHOWN])) + more
 
 
 def figures(report: FitReport) -> dict[str, float]:

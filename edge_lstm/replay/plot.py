@@ -9,6 +9,7 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edge_lstm.core.table import ACTIVE, BLAME, END, GAP, SCORED, START, START_END
@@ -42,6 +43,10 @@ def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: st
     hidden = sum(len(track.channels) for track in tracks) - len(shown)
     more = f"   ({hidden} more channels not shown)" if hidden else ""
     figure.suptitle(f"{title}   scored by {model}{more}", x=0.01, ha="left", fontsize=11, color=INK)
+    handles, labels = axes[0].get_legend_handles_labels()
+    meaning = dict(zip(labels, handles, strict=True)) | {"alert": Patch(color=ALERT, alpha=0.13)}
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(meaning)}
+    axes[0].legend(meaning.values(), meaning.keys(), fontsize=8, frameon=False, **place)
     if table.clock:
         locator = mdates.AutoDateLocator()  # type: ignore[no-untyped-call]
         axes[-1].xaxis.set_major_locator(locator)
@@ -49,7 +54,7 @@ def plot(table: Table, tracks: list[Track], path: Path, *, title: str, model: st
     else:
         axes[-1].set_xlabel("row")
     with writing(path):
-        figure.savefig(path, dpi=130)
+        figure.savefig(path, dpi=110)
     plt.close(figure)
 
 

@@ -40,6 +40,7 @@ class Align:
 
     Attributes:
         ignored: samples seen so far that had none of the channels.
+        example: the last of them, in words.
 
     Raises:
         ConfigError: no channel, or a window that is not a duration.
@@ -59,6 +60,7 @@ class Align:
         self._max_waiting = max_waiting
         self._waiting: dict[str, _Waiting] = {}  # the longest wait first
         self.ignored = 0
+        self.example = ""
 
     def push(self, sample: Sample) -> list[Row]:
         """Take a sample; return the rows that go out because of it, as (stream, time, values)."""
@@ -71,12 +73,18 @@ class Align:
             return self._join(sample) if self._join_parts else self._alone(sample)
         return [self._release(stream), row] if stream in self._waiting else [row]
 
+    def _ignore(self, sample: Sample) -> list[Row]:
+        """Count a sample that has nothing for the model."""
+        self.ignored += 1
+        has, wanted = ", ".join(sample.values), ", ".join(self._channels)
+        self.example = f"{sample.stream}: has {has[:100]}, the bundle wants {wanted[:100]}; map them with 'channels'"
+        return []
+
     def _alone(self, sample: Sample) -> list[Row]:
         """Let an incomplete sample go out as it is."""
         values = [sample.values.get(name, math.nan) for name in self._channels]
         if all(math.isnan(value) for value in values):
-            self.ignored += 1
-            return []
+            return self._ignore(sample)
         return [(sample.stream, sample.t, values)]
 
     def _join(self, sample: Sample) -> list[Row]:
@@ -84,8 +92,7 @@ class Align:
         stream, t = sample.stream, sample.t
         values = {name: sample.values[name] for name in self._channels if name in sample.values}
         if not values:
-            self.ignored += 1
-            return []
+            return self._ignore(sample)
         rows = []
         waiting = self._waiting.get(stream)
         if waiting and not self._fits(waiting, t, values):
