@@ -1,0 +1,1 @@
+"""The shipped bundles; installed as ``edge_lstm_weights``."""
