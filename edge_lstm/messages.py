@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 Quality = Literal["ok", "warming_up", "recovering", "suspect"]
-Phase = Literal["start", "active", "end"]
+Phase = Literal["start", "end"]
 
 
 class Message(Struct, frozen=True, gc=False):

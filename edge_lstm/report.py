@@ -1,6 +1,5 @@
 """From the engine's arrays to the nouns that are published."""
 
-import math
 from typing import cast
 
 from edge_lstm.bundle import Bundle
@@ -10,8 +9,8 @@ from edge_lstm.core.table import (
     END,
     F64,
     FITTED,
+    LEVEL,
     PEAK_TIME,
-    PERIOD,
     QUALITIES,
     REASON,
     REASONS,
@@ -26,6 +25,8 @@ from edge_lstm.messages import Alert, Cause, Phase, Quality, Score
 
 GAUSS_95 = 1.959963984540054  # half a 95 % band in standard deviations
 LAPLACE_95 = 2.995732273553991  # the same in Laplace scales, ln 20
+
+TOLD: dict[int, tuple[Phase, ...]] = {START: ("start",), END: ("end",), START_END: ("start", "end")}
 
 
 class Reporter:
@@ -56,16 +57,18 @@ class Reporter:
 
     def alerts(self, stream: str, t: float, results: Results, k: int) -> list[Alert]:
         """Return the alerts that sample ``k`` starts or ends, in order; usually none."""
-        phases: dict[int, tuple[Phase, ...]] = {START: ("start",), END: ("end",), START_END: ("start", "end")}
+        told = TOLD.get(int(results.phase[k]))
+        if told is None:
+            return []
         event, level = results.event[k].tolist(), float(results.level[k])
-        found = phases.get(int(results.phase[k]), ())
-        return [self._alert(phase, stream, t, event, level, results.cause[k]) for phase in found]
+        return [self._alert(phase, stream, t, event, level, results.cause[k]) for phase in told]
 
     def unfinished(self, phase: Phase, stream: str, engine: Engine, row: int) -> Alert:
         """Return the alert that a row is in, as it stands: to be told again, or ended with the last sample."""
         state = engine.state.row[row]
-        t, start, peak, strength, reason = state[[TIME, ALERT_START, PEAK_TIME, STRENGTH, REASON]].tolist()
-        level = _level(float(state[PERIOD]), engine.budget_s)
+        t, start, peak, strength, reason, level = state[
+            [TIME, ALERT_START, PEAK_TIME, STRENGTH, REASON, LEVEL]
+        ].tolist()
         return self._alert(phase, stream, t, [start, peak, t, strength, reason], level, engine.state.peak[row])
 
     def _alert(self, phase: Phase, stream: str, t: float, event: list[float], level: float, cause: F64) -> Alert:
@@ -126,8 +129,3 @@ class Reporter:
             causes=(),
             model=self.model,
         )
-
-
-def _level(period_s: float, budget_s: float) -> float:
-    """Return what an alert's strength had to reach; ``core.alert.level_of``, which only kernels can call."""
-    return min(max(math.log10(budget_s / period_s), 2.0), 12.0) if period_s > 0.0 else 2.0

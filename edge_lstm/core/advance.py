@@ -11,6 +11,7 @@ from edge_lstm.core.score import CEILING, judge
 from edge_lstm.core.table import (
     F64,
     GAP,
+    LEVEL,
     NOTHING,
     OK,
     PERIOD,
@@ -125,6 +126,7 @@ def advance_row(
     strength, reason = _strongest(weights, state, row, change, strength, reason, scratch)
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
+    state.row[row, LEVEL] = level
     if phase == QUIET:
         if change == admit.GAPPED and settled and quality != WARMING_UP:
             phase = alert.gap(state, row, t, strength, scratch, results, k)

@@ -5,7 +5,6 @@ from edge_lstm.core.maths import clip, log10_64
 from edge_lstm.core.table import (
     ACTIVE,
     ALERT_START,
-    ALERTS,
     BLAME,
     CALM,
     END,
@@ -86,7 +85,6 @@ def _begin(state: State, row: int, start: float) -> None:
     state.row[row, IN_ALERT] = 1.0
     state.row[row, ALERT_START] = start
     state.row[row, CALM] = 0.0
-    state.row[row, ALERTS] += 1.0
 
 
 @jit

@@ -87,7 +87,7 @@ PROFILE, PROFILE_COUNT = 0, 1
 # columns of State.row
 (
     SEEN, SINCE, TIME, PERIOD, STALE, STALE_TIME, LOG_DISTANCE, PERSISTENCE,
-    IN_ALERT, ALERT_START, PEAK_TIME, STRENGTH, REASON, CALM, LAST_OVER, ALERTS,
+    IN_ALERT, ALERT_START, PEAK_TIME, STRENGTH, REASON, CALM, LAST_OVER, LEVEL,
     ARRIVED, INTERVAL, LONGEST_WAIT, SILENT_SINCE,
 ) = range(20)  # fmt: skip
 ROW_COLUMNS = 20
@@ -130,10 +130,10 @@ class Results(NamedTuple):
     score: F64  # (n,) in [0, 1]
     quality: I8  # (n,) index into QUALITIES
     reason: I8  # (n,) index into REASONS
-    strength: F64  # (n,) what the alert is decided on: the surprise or a rule's strength
+    strength: F64  # (n,) what the alert is decided on: the surprise, more if it lasts, or a rule's strength
     phase: I8  # (n,) index into PHASES
     level: F64  # (n,) what strength has to reach
-    event: F64  # (n, 5) start, peak, end, strength, reason; where phase is START or END
+    event: F64  # (n, 5) start, peak, end, strength, reason; where phase is START, END or START_END
     cause: F64  # (n, C, 4) likewise
     forecast: F64  # (n, C, 2) made after this sample for the next
     silence: F64  # (n,) when the silence began that this sample ended, else 0

@@ -22,8 +22,8 @@ examples:
   edge-lstm replay --weights W --in a.csv b.csv --out DIR     one output file each
   edge-lstm replay --weights W --in live.jsonl --out s.csv    what 'edge-lstm record' wrote
 
-A row without a score yet has 0 and says so in 'quality'. 'strength' is what alerts are decided on: the surprise, or
-the strength of a rule (out_of_range, flat_line, gap), which never touches the score.
+A row without a score yet has 0 and says so in 'quality'. 'strength' is what alerts are decided on: the surprise, more
+of it if it lasts, or the strength of a rule (out_of_range, flat_line, gap), which never touches the score.
 """
 PICTURES = (".png", ".svg", ".pdf")
 OF_TABLES = ("plot", "columns", "time", "warm", "warm_file")  # options that say nothing about a recording
