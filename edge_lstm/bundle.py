@@ -23,7 +23,7 @@ from edge_lstm.bundle_format import (
     require,
 )
 from edge_lstm.core.engine import Engine
-from edge_lstm.core.table import ADAPTIVE, FITTED, Weights
+from edge_lstm.core.table import ADAPTIVE, FITTED, Network, Norms, Weights
 from edge_lstm.errors import WeightsError
 
 __all__ = [
@@ -68,8 +68,7 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
     def fitted(name: str, *shape: int) -> NDArray[np.float64]:
         return np.ascontiguousarray(tensors.get(name, np.zeros(shape)))
 
-    return Weights(
-        judge=FITTED if m.judge == "fitted" else ADAPTIVE,
+    network = Network(
         weight_ih=weight_ih,
         weight_hh=stack("weight_hh_l{}"),
         scale_ih=scale_ih,
@@ -82,6 +81,9 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
         input_clip=np.float32(m.input_clip),
         input_k=input_k,
         hidden_k=steps,
+    )
+    norms = Norms(
+        kind=FITTED if m.judge == "fitted" else ADAPTIVE,
         mean=fitted("normalize.mean", channels),
         scale=fitted("normalize.scale", channels),
         center=fitted("judge.center", 2, channels),
@@ -98,6 +100,7 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
         warm_up=float(m.warm_up),
         settle=float(m.settle),
     )
+    return Weights(network, norms)
 
 
 def _golden_run(weights: Weights, t: NDArray[np.float64], x: NDArray[np.float64]) -> Tensors:

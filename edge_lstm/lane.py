@@ -55,7 +55,7 @@ class Lane:
         self.bundle = bundle
         self.settings = settings
         self.engine = Engine(bundle.weights, budget_s=settings.budget_s)
-        each = bundle.weights.judge == ADAPTIVE
+        each = bundle.weights.norms.kind == ADAPTIVE
         join = join or settings.window_s > 0
         self.align = Align(bundle.metadata.channel_names, settings.window_s or JOIN_S, each=each, join=join)
         self.rows: dict[str, int] = {}

@@ -39,7 +39,7 @@ class Reporter:
     def __init__(self, bundle: Bundle) -> None:
         self.model = f"{bundle.metadata.name}-{bundle.digest}"
         self._channels = bundle.metadata.channels
-        self._band = GAUSS_95 if bundle.weights.judge == FITTED else LAPLACE_95
+        self._band = GAUSS_95 if bundle.weights.norms.kind == FITTED else LAPLACE_95
 
     def score(self, stream: str, t: float, results: Results, k: int) -> Score:
         """Return what sample ``k`` of the results says of a stream."""

@@ -184,9 +184,9 @@ def test_samples_of_another_width_are_refused(bad: object) -> None:
 
 def test_blocks_of_another_width_are_refused() -> None:
     detector = Detector(bundle_of("fitted"))
-    with pytest.raises(StateError, match=r"expected t \(5,\) and x \(5, 3\)"):
+    with pytest.raises(StateError, match=r"float64 \(5, 2\), expected int64 \(5,\), float64 \(5,\), float64 \(5, 3\)"):
         detector.score_many(np.ones((5, 2)))
-    with pytest.raises(StateError, match="expected t"):
+    with pytest.raises(StateError, match=r"float64 \(4,\), float64 \(5, 3\), expected"):
         detector.score_many(np.ones((5, 3)), np.arange(4.0))
     assert not any(array.any() for array in detector._engine.state)
 

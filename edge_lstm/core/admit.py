@@ -27,9 +27,9 @@ from edge_lstm.core.table import (
     STALE,
     STALE_TIME,
     TIME,
+    Norms,
     Scratch,
     State,
-    Weights,
 )
 
 LATEST = 1e11  # Unix seconds; beyond it milliseconds were meant
@@ -95,20 +95,20 @@ def forget(state: State, row: int) -> None:
 
 
 @jit
-def pace(weights: Weights, state: State, row: int, t: float) -> int:
+def pace(norms: Norms, state: State, row: int, t: float) -> int:
     """Follow the stream's clock and period; forget after a gap. Return STEADY, GAPPED or REWOUND."""
     seen = state.row[row, SEEN]
     rewound = seen > 0.0 and t <= state.row[row, TIME]  # in_order let it through
     state.row[row, STALE] = 0.0
     state.row[row, STALE_TIME] = 0.0
     period = state.row[row, PERIOD]
-    if weights.period_s > 0.0:
-        period = weights.period_s
+    if norms.period_s > 0.0:
+        period = norms.period_s
     gapped = False
     if seen > 0.0 and not rewound:
         dt = t - state.row[row, TIME]
         gapped = seen >= GAP_AFTER and period > 0.0 and dt > GAP_PERIODS * period
-        if weights.period_s <= 0.0:
+        if norms.period_s <= 0.0:
             period = dt if period <= 0.0 else ewma(period, min(dt, 10.0 * period), PERIOD_MEMORY, seen)
     state.row[row, PERIOD] = period
     if rewound or gapped:

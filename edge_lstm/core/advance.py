@@ -1,9 +1,10 @@
-"""One sample through one row: admit, judge, apply the rules, follow the alert, learn, step, forecast.
+"""One sample through one row: admit, judge, apply the rules, follow the alert, learn; then step; then forecast.
 
-READ THIS to see the order of the numeric part; docs/numerics.md has each formula.
+READ THIS to see the order of the numeric part; docs/numerics.md has each formula. The step stands between ``before``
+and ``after``, because it takes several rows at once.
 """
 
-from edge_lstm.core import admit, alert, lstm, normalize
+from edge_lstm.core import admit, alert, normalize
 from edge_lstm.core.cache import jit
 from edge_lstm.core.maths import LN10, exp64
 from edge_lstm.core.rules import rules
@@ -24,10 +25,10 @@ from edge_lstm.core.table import (
     SUSPECT,
     TIME,
     WARMING_UP,
+    Norms,
     Results,
     Scratch,
     State,
-    Weights,
 )
 
 
@@ -44,10 +45,10 @@ def _neutral(results: Results, k: int, outcome: int) -> None:
 
 
 @jit
-def _quality(weights: Weights, state: State, row: int, suspect: bool) -> int:
-    if state.row[row, SEEN] <= weights.warm_up:
+def _quality(norms: Norms, state: State, row: int, suspect: bool) -> int:
+    if state.row[row, SEEN] <= norms.warm_up:
         return WARMING_UP
-    if state.row[row, SINCE] < weights.settle:
+    if state.row[row, SINCE] < norms.settle:
         return RECOVERING
     return SUSPECT if suspect else OK
 
@@ -62,23 +63,12 @@ def _lasting(state: State, row: int, surprise: float, quality: int) -> float:
 
 
 @jit
-def _look_ahead(weights: Weights, state: State, row: int, scratch: Scratch, results: Results, k: int) -> None:
-    """Let the network see the sample and forecast the next one."""
-    normalize.inputs(weights, state, row, scratch)
-    lstm.step(weights, state, row, scratch)
-    normalize.forecast(weights, state, row, scratch)
-    for c in range(scratch.x.shape[0]):
-        results.forecast[k, c, 0] = state.forecast[row, c, 0]
-        results.forecast[k, c, 1] = state.forecast[row, c, 1]
-
-
-@jit
 def _strongest(
-    weights: Weights, state: State, row: int, change: int,
+    norms: Norms, state: State, row: int, change: int,
     strength: float, reason: int, scratch: Scratch,
 ) -> tuple[float, int]:  # fmt: skip
     """Let the rules speak beside the judge; return the strength and reason that remain."""
-    most, rule, channel = rules(weights, state, row, scratch)
+    most, rule, channel = rules(norms, state, row, scratch)
     if change == admit.GAPPED:
         most, rule, channel = CEILING, GAP, -1
     if most > strength:
@@ -91,39 +81,42 @@ def _strongest(
 
 
 @jit
-def advance_row(
-    weights: Weights, state: State, row: int, t: float, x: F64,
+def before(
+    norms: Norms, state: State, row: int, t: float, x: F64,
     budget_s: float, scratch: Scratch, results: Results, k: int,
-) -> None:  # fmt: skip
-    """Take sample ``x`` at time ``t`` into ``row``; sample ``k`` of ``results`` says what came of it.
+) -> bool:  # fmt: skip
+    """Judge sample ``x`` at time ``t`` in ``row``; sample ``k`` of ``results`` says what came of it.
 
     Args:
         t: event time, Unix seconds.
         x: one value per channel in data units, NaN where missing.
         budget_s: the stream may raise one alert in this many seconds by chance.
+
+    Returns:
+        Whether the network is to see it; ``scratch.u`` is what it sees.
     """
     outcome = admit.check(state, row, t, x)
     if outcome == SCORED:
         outcome = admit.in_order(state, row, t)
     _neutral(results, k, outcome)
     if outcome != SCORED:
-        return
+        return False
 
     phase = QUIET
-    settled = state.row[row, SINCE] >= weights.settle
-    change = admit.pace(weights, state, row, t)
+    settled = state.row[row, SINCE] >= norms.settle
+    change = admit.pace(norms, state, row, t)
     if change != admit.STEADY:
         phase = alert.cut(state, row, results, k)
     suspect = admit.complete(state, row, x, scratch)
-    suspect = normalize.clamp(weights, state, row, scratch) or suspect
+    suspect = normalize.clamp(norms, state, row, scratch) or suspect
     state.row[row, SEEN] += 1.0
-    quality = _quality(weights, state, row, suspect)
+    quality = _quality(norms, state, row, suspect)
 
-    surprise, reason = judge(weights, state, row, t, scratch)
+    surprise, reason = judge(norms, state, row, t, scratch)
     if quality == WARMING_UP:
         surprise = 0.0
     strength = _lasting(state, row, surprise, quality)
-    strength, reason = _strongest(weights, state, row, change, strength, reason, scratch)
+    strength, reason = _strongest(norms, state, row, change, strength, reason, scratch)
 
     level = alert.level_of(state.row[row, PERIOD], budget_s)
     state.row[row, LEVEL] = level
@@ -142,6 +135,16 @@ def advance_row(
     results.phase[k] = phase
     results.level[k] = level
 
-    _look_ahead(weights, state, row, scratch, results, k)
+    normalize.inputs(norms, state, row, scratch)
     state.row[row, TIME] = t
     state.row[row, SINCE] += 1.0
+    return True
+
+
+@jit
+def after(norms: Norms, state: State, row: int, scratch: Scratch, results: Results, k: int) -> None:
+    """Turn what the network says of the next sample, ``scratch.out``, into the row's forecast."""
+    normalize.forecast(norms, state, row, scratch)
+    for c in range(scratch.x.shape[0]):
+        results.forecast[k, c, 0] = state.forecast[row, c, 0]
+        results.forecast[k, c, 1] = state.forecast[row, c, 1]

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numba.extending
 
 config: Any = numba.config  # filled at run time
 njit: Any = numba.njit  # some of its options are not in its type
+intrinsic: Any = numba.extending.intrinsic  # nor what its decorators make of a function
+overload: Any = numba.extending.overload
+typeof: Any = numba.typeof
 
 
 def _directory() -> Path | None:
@@ -47,7 +51,7 @@ def formula(function: Callable[..., Any]) -> Any:
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a part of a kernel. Python can't call it: unpacking its many arrays would cost half of all compiling."""
-    return njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -60,3 +64,9 @@ def kernel(function: Callable[..., Any]) -> Any:
         finally:
             config.CACHE_DIR = before  # other users of Numba in this process keep theirs
     return dispatcher
+
+
+def close(compiled: Any) -> None:
+    """Let a kernel be called with the types that it was compiled for only; others would take seconds to compile."""
+    if hasattr(compiled, "disable_compile"):  # not under NUMBA_DISABLE_JIT
+        compiled.disable_compile()

@@ -1,19 +1,182 @@
-"""The integer dot product, one implementation per instruction set. Exact, so any order of summation gives the same."""
+"""The integer dot products of one layer: weights packed for the CPU at hand, and the code that multiplies them.
+
+The instruction set is chosen once, from the features that Numba compiles for, which are those that the CPU reports.
+"""
+
+from typing import Any
 
 import numpy as np
+from numba import types
+from numba.core.registry import cpu_target
 
-from edge_lstm.core.cache import jit
-from edge_lstm.core.table import I8, I16
+from edge_lstm.core.cache import config, formula, intrinsic, overload
+from edge_lstm.core.isa import BYTE, SIZE, InstructionSet, Operands, Shape, choose, emit_keep, emit_sums
+from edge_lstm.core.lanes import INTEGERS, WIDTH
+from edge_lstm.core.table import I8, I32, U8
+
+GATES = 4
 
 
-@jit
-def dot(weight: I8, activation: I16, n: int) -> np.int32:
-    """Return ``sum(weight[k] * activation[k])`` over the first ``n``, in int32.
+def _features() -> frozenset[str]:
+    """Return the features of the CPU that Numba compiles for."""
+    if config.DISABLE_JIT:
+        return frozenset()
+    *_, features = cpu_target.target_context.codegen().magic_tuple()
+    return frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
 
-    The bound ``n * 127 * 32767 < 2**31`` is checked when the bundle is read. The loop is plain so that LLVM
-    vectorizes it for whatever the CPU has.
+
+ISA: InstructionSet = choose(_features())
+TILE = ISA.rows  # streams that are stepped together
+
+
+def padded(width: int) -> int:
+    """Return the number of activations that are multiplied for a layer of this width."""
+    return -(-width // 4) * 4
+
+
+def planes_of(bits: int, isa: InstructionSet = ISA) -> int:
+    """Return the planes of bytes that activations of 8 or 16 bits are kept in; 1 where they stay int16."""
+    return bits // 8 if isa.forms else 1
+
+
+def pack(matrix: I8, blocks: int, planes: int, isa: InstructionSet = ISA) -> I8:
+    """Return the bytes that a sum reads: where each row starts from, then the weights.
+
+    Args:
+        matrix: (n * blocks * 16, width) weights; the width is a multiple of 4.
+        blocks: of sixteen rows, that are summed by one call.
+
+    Returns:
+        (n, bytes) int8.
     """
-    total = np.int32(0)
-    for k in range(n):
-        total += np.int32(weight[k]) * np.int32(activation[k])
-    return total
+    rows, width = matrix.shape
+    shift = isa.forms[planes - 1].shift if isa.forms else 0
+    starts = (-shift * matrix.sum(1, dtype=np.int64)).astype(np.uint32)  # modulo 2^32, as the sums are
+    tiles = matrix.reshape(-1, blocks, WIDTH, width // isa.group, isa.group).transpose(0, 3, 1, 2, 4)
+    together = blocks * WIDTH
+    n = rows // together
+    flat = np.ascontiguousarray(tiles).reshape(n, together * width)
+    return np.hstack([starts.view(np.int8).reshape(n, 4 * together), flat])
+
+
+@formula
+def size(width: int, blocks: int = GATES) -> int:
+    """Return the bytes of a call's weights."""
+    return blocks * WIDTH * (4 + width)
+
+
+def _sum(code: I8, at: int, q: U8, part: int, width: int, out: I32) -> None:
+    """Un-jitted: what the overloads below do, of one stream or of all."""
+    rows = out.shape[-1]
+    start = code[at : at + 4 * rows].view(np.int32)
+    at += 4 * rows
+    weights = code[at : at + rows * width].reshape(width, rows).astype(np.int64)
+    activations = q[..., part : part + 2 * width].copy().view(np.int16).astype(np.int64)
+    out[...] = start + activations @ weights
+
+
+def gates(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
+    """Sum the rows of all gates of sixteen units.
+
+    Args:
+        packed: ``code``, what ``pack`` gave for 4 blocks, and the number of ``planes``.
+        at: byte of the code where the call's weights begin.
+        q: (bytes,) activations of a stream, or (TILE, bytes) of so many; ``keep`` kept them from byte ``part`` on.
+        width: of the layer, padded.
+        out: (64,) or (TILE, 64) exact sums.
+    """
+    _sum(packed.code, at, q, part, width, out)
+
+
+def outputs(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
+    """Sum sixteen rows of the head, as ``gates`` does those of a layer; the first sixteen of ``out``."""
+    _sum(packed.code, at, q, part, width, out[:WIDTH])
+
+
+def keep(packed: Any, q: U8, part: int, first: int, width: int, lanes: Any) -> None:
+    """Keep sixteen quantized activations in the form that the instruction set multiplies.
+
+    Args:
+        packed: the number of ``planes``.
+        q: (bytes,) of a stream; the layer's activations stand from byte ``part`` on.
+        first: index of the first of these among them.
+        width: of the layer, a multiple of 16.
+        lanes: int32.
+    """
+    q[part + 2 * first : part + 2 * (first + WIDTH)] = lanes.astype(np.int16).view(np.uint8)
+
+
+def _sums(blocks: int, planes: int) -> Any:
+    @intrinsic
+    def emit(typingctx: Any, code: Any, at: Any, q: Any, part: Any, width: Any, out: Any) -> Any:
+        shape = Shape(blocks, TILE if out.ndim == 2 else 1, planes)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 5)]
+            code, q, out = (builder.bitcast(array.data, BYTE.as_pointer()) for array in arrays)
+            strides = [builder.extract_value(array.strides, 0) for array in arrays]
+            _, at, _, part, width, _ = args
+            operands = Operands(
+                packed=builder.gep(code, [at]),
+                activations=builder.gep(q, [part]),
+                stride=strides[1],
+                plane=builder.and_(builder.add(width, SIZE(WIDTH - 1)), SIZE(-WIDTH)),
+                groups=builder.udiv(width, SIZE(ISA.group)),
+                sums=out,
+                sums_stride=strides[2],
+            )
+            emit_sums(builder, ISA, operands, shape)
+            return context.get_dummy_value()
+
+        return types.void(code, types.int64, q, types.int64, types.int64, out), codegen
+
+    return emit
+
+
+def _keep(planes: int) -> Any:
+    @intrinsic
+    def emit(typingctx: Any, q: Any, part: Any, first: Any, width: Any, lanes: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array, part, first, width, lanes = args
+            data = builder.bitcast(context.make_array(q)(context, builder, array).data, BYTE.as_pointer())
+            each = SIZE(1 if ISA.forms else 2)
+            where = builder.gep(data, [builder.add(part, builder.mul(first, each))])
+            emit_keep(builder, ISA, lanes, where, width, planes)
+            return context.get_dummy_value()
+
+        return types.void(q, types.int64, types.int64, types.int64, INTEGERS), codegen
+
+    return emit
+
+
+def _overload_sums(function: Any, blocks: int) -> None:
+    one, two = _sums(blocks, 1), _sums(blocks, 2)
+
+    @overload(function, strict=False)
+    def apply(packed: Any, at: Any, q: Any, part: Any, width: Any, out: Any) -> Any:
+        if not ISA.forms:
+            return lambda packed, at, q, part, width, out: one(packed.code, at, q, part, width, out)
+
+        def by_planes(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
+            if packed.planes == 1:
+                one(packed.code, at, q, part, width, out)
+            else:
+                two(packed.code, at, q, part, width, out)
+
+        return by_planes
+
+
+_overload_sums(gates, GATES)
+_overload_sums(outputs, 1)
+_keep_one, _keep_two = _keep(1), _keep(2)
+
+
+@overload(keep, strict=False)
+def _keep_overload(packed: Any, q: Any, part: Any, first: Any, width: Any, lanes: Any) -> Any:
+    def by_planes(packed: Any, q: U8, part: int, first: int, width: int, lanes: Any) -> None:
+        if packed.planes == 1:
+            _keep_one(q, part, first, width, lanes)
+        else:
+            _keep_two(q, part, first, width, lanes)
+
+    return by_planes

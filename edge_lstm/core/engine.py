@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_lstm.core import cpu
+from edge_lstm.core.cache import close
+from edge_lstm.core.handle import Handle
 from edge_lstm.core.silence import silent
 from edge_lstm.core.table import (
     ARRIVED,
@@ -14,7 +16,6 @@ from edge_lstm.core.table import (
     State,
     Weights,
     new_results,
-    new_scratch,
     new_state,
 )
 from edge_lstm.errors import StateError
@@ -34,10 +35,22 @@ class Engine:
     def __init__(self, weights: Weights, capacity: int = 16, budget_s: float = WEEK_S) -> None:
         self.weights = weights
         self.budget_s = budget_s
-        self.state = new_state(capacity, weights)
-        self.channels = len(weights.head_bias) // 2
-        self._scratch = new_scratch(weights)
-        self._results = new_results(1, self.channels)
+        self.channels = len(weights.norms.mean)
+        self._room = 1  # samples that the results have room for
+        self._hold(cpu.new_tables(weights, capacity, self._room))
+        self.compile()
+
+    def _hold(self, tables: cpu.Tables) -> None:
+        """Let the kernels work on these tables."""
+        self._tables = tables
+        self._handle = Handle(self._tables, cpu.LIKE)
+        self._address = self._handle.address
+        self._n, self._head = -1, self._tables.results  # what the last call wrote: the first so many
+
+    @property
+    def state(self) -> State:
+        """The table; another one after ``grow``."""
+        return self._tables.state
 
     @property
     def capacity(self) -> int:
@@ -51,7 +64,7 @@ class Engine:
         larger = new_state(capacity, self.weights)
         for new, old in zip(larger._asdict().values(), self.state._asdict().values(), strict=True):
             new[: len(old)] = old
-        self.state = larger
+        self._hold(self._tables._replace(state=larger))
 
     def advance(self, rows: I64, t: F64, x: F64, now: float = 0.0) -> Results:
         """Take ``n`` samples into their rows, in order, in one jitted call.
@@ -66,28 +79,37 @@ class Engine:
             Views, overwritten by the next call.
 
         Raises:
-            StateError: a row is not in the table, or the shapes do not fit.
+            StateError: a row is not in the table, or a shape or type does not fit.
         """
         n = len(rows)
-        if t.shape != (n,) or x.shape != (n, self.channels):
-            message = f"{n} rows with t {t.shape} and x {x.shape}, expected t ({n},) and x ({n}, {self.channels})"
+        if n > self._room:
+            self._room = max(n, 2 * self._room)
+            self._hold(self._tables._replace(results=new_results(self._room, self.channels)))
+        try:
+            bad = cpu.advance(self._address, rows, t, x, now, self.budget_s)
+        except TypeError:  # numbers of other types than the kernel was compiled for
+            bad = cpu.MISSHAPEN
+        if bad != cpu.DONE:
+            self._refuse(bad, rows, t, x)
+        if n != self._n:
+            self._n, self._head = n, self._tables.results.head(n)
+        return self._head
+
+    def _refuse(self, bad: int, rows: I64, t: F64, x: F64) -> None:
+        if bad != cpu.MISSHAPEN:
+            message = f"row {rows[bad]} in a table of {self.capacity}"
             raise StateError(message)
-        if n and not (rows.min() >= 0 and rows.max() < self.capacity):
-            message = f"rows {rows.min()} to {rows.max()} in a table of {self.capacity}"
-            raise StateError(message)
-        if n > len(self._results.outcome):
-            self._results = new_results(max(n, 2 * len(self._results.outcome)), self.channels)
-        cpu.advance(self.weights, self.state, rows, t, x, now, self.budget_s, self._scratch, self._results)
-        return self._results.head(n)
+        found = ", ".join(f"{a.dtype} {a.shape}" for a in (rows, t, x))
+        n, channels = len(rows), self.channels
+        expected = f"int64 ({n},), float64 ({n},), float64 ({n}, {channels}), contiguous"
+        raise StateError(f"rows, t, x are {found}, expected {expected}")
 
     def compile(self) -> None:
         """Compile (or load from the cache) everything that ``advance`` and ``silent`` will run."""
         rows, t = np.zeros(0, np.int64), np.zeros(0)
-        cpu.advance(
-            self.weights, self.state, rows, t, np.zeros((0, self.channels)),
-            0.0, self.budget_s, self._scratch, self._results,
-        )  # fmt: skip
+        cpu.advance(self._address, rows, t, np.zeros((0, self.channels)), 0.0, self.budget_s)
         silent(self.state, 0, 0.0, 0.0, rows)
+        close(cpu.advance)
 
     def silent(self, used: int, now: float, shortest_s: float) -> NDArray[np.int64]:
         """Return the rows among the first ``used`` that have newly stopped talking."""

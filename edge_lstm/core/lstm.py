@@ -1,56 +1,214 @@
-"""The LSTM cell on one row: int8 weights, integer activations, float32 gates (docs/numerics.md, section 4)."""
+"""The LSTM cell on a tile of rows: int8 weights, integer activations, float32 gates (docs/numerics.md, section 4).
+
+Units are computed sixteen at a time. What they need lies in one packed buffer, for each layer the weights of the
+inputs, those of the hidden state, and the numbers that scale the sums; each of the three in the order in which it is
+read, without a gap, so that the CPU's prefetcher runs ahead (256 units: 1.7 us a step, 2.3 us with the three mixed).
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_lstm.core import dot
 from edge_lstm.core.cache import jit
-from edge_lstm.core.dot import dot
+from edge_lstm.core.lanes import WIDTH, load, store, to_float
 from edge_lstm.core.maths import clip, fma, quantize, sigmoid32, tanh32
-from edge_lstm.core.table import Scratch, State, Weights
+from edge_lstm.core.table import F32, I8, I32, I64, U8, Network, pad
+
+LINE = 64  # bytes of a cache line; every part of the buffer begins on one
+SCALES = 4 * 3 * dot.GATES * WIDTH  # bytes of two scales and a bias for sixteen units' gates
+HEAD_SCALES = 4 * 2 * WIDTH
+
+
+class Packed(NamedTuple):
+    """A network as the CPU reads it."""
+
+    code: I8  # (bytes,)
+    numbers: F32  # the same bytes
+    planes: int  # of bytes that activations are kept in
+    width: int  # of the inputs, padded
+    hidden_part: int  # where the hidden state stands in ``Tile.q``
+    input_clip: np.float32
+    input_k: np.float32
+    hidden_k: np.float32
+
+
+class Tile(NamedTuple):
+    """Room for the step of rows that go together; R = dot.TILE."""
+
+    rows: I64  # (R,) their places in the table
+    samples: I64  # (R,) which sample of the call each takes
+    q: U8  # (R, bytes) quantized layer input, then hidden state
+    from_input: I32  # (R, 64) sums of sixteen units' gates
+    from_hidden: I32  # (R, 64)
+
+
+def new_tile(network: Network) -> Tile:
+    """Return room for a tile of this network."""
+    part = _part(network)
+    return Tile(
+        rows=np.zeros(dot.TILE, np.int64),
+        samples=np.zeros(dot.TILE, np.int64),
+        q=np.zeros((dot.TILE, 2 * part), np.uint8),
+        from_input=np.zeros((dot.TILE, dot.GATES * WIDTH), np.int32),
+        from_hidden=np.zeros((dot.TILE, dot.GATES * WIDTH), np.int32),
+    )
+
+
+def _part(network: Network) -> int:
+    """Return the bytes that a layer's input or hidden state may take."""
+    return 2 * max(pad(network.input_size), pad(network.weight_hh.shape[2]))
+
+
+def pack(network: Network) -> Packed:
+    """Lay a network out for the CPU at hand."""
+    width = dot.padded(network.input_size)
+    planes = dot.planes_of(8 if network.hidden_k == 127 else 16)
+    parts = [_pack_layer(network, layer, width, planes) for layer in range(len(network.bias))]
+    code = _on_a_line(np.concatenate([*parts, _pack_head(network, planes)]))
+    return Packed(
+        code=code,
+        numbers=code.view(np.float32),
+        planes=planes,
+        width=width,
+        hidden_part=_part(network),
+        input_clip=network.input_clip,
+        input_k=network.input_k,
+        hidden_k=network.hidden_k,
+    )
+
+
+def _pack_layer(network: Network, layer: int, width: int, planes: int) -> I8:
+    hidden = network.weight_hh.shape[2]
+    units = pad(hidden)
+
+    def by_units(array: NDArray[Any], columns: int) -> NDArray[Any]:
+        """(4H, ...) gate after gate to (U/16 * 4 * 16, columns): sixteen units' four gates together."""
+        array = array.reshape(dot.GATES, hidden, -1)[:, :, :columns]
+        wide = np.zeros((dot.GATES, units, columns), array.dtype)
+        wide[:, :hidden, : array.shape[2]] = array
+        return wide.reshape(dot.GATES, -1, WIDTH, columns).swapaxes(0, 1).reshape(-1, columns)
+
+    scales = [network.scale_ih[layer], network.scale_hh[layer], network.bias[layer]]
+    numbers = np.stack([by_units(array, 1).reshape(-1, dot.GATES, WIDTH) for array in scales], 2)
+    parts = (
+        dot.pack(by_units(network.weight_ih[layer], units if layer else width), dot.GATES, planes),
+        dot.pack(by_units(network.weight_hh[layer], units), dot.GATES, planes),
+        numbers.view(np.int8),
+    )
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def _pack_head(network: Network, planes: int) -> I8:
+    outputs, hidden = network.head_weight.shape
+    weight = np.zeros((pad(outputs), pad(hidden)), np.int8)
+    weight[:outputs, :hidden] = network.head_weight
+    numbers = np.zeros((2, pad(outputs)), np.float32)
+    numbers[:, :outputs] = network.head_scale, network.head_bias
+    numbers = numbers.reshape(2, -1, WIDTH).swapaxes(0, 1).reshape(-1, 2 * WIDTH)
+    return np.hstack([dot.pack(weight, 1, planes), numbers.view(np.int8)]).ravel()
+
+
+def _on_a_line(packed: I8) -> I8:
+    """Return a copy that begins on a cache line."""
+    room = np.zeros(len(packed) + LINE, np.int8)
+    start = -room.ctypes.data % LINE
+    room[start : start + len(packed)] = packed
+    return room[start : start + len(packed)]
 
 
 @jit
-def _gate(weights: Weights, layer: int, r: int, scratch: Scratch, width: int) -> np.float32:
-    """Return the pre-activation of gate row ``r``."""
-    hidden = scratch.q_h.shape[0]
-    ax = np.float32(dot(weights.weight_ih[layer, r], scratch.q_in, width))
-    ah = np.float32(dot(weights.weight_hh[layer, r], scratch.q_h, hidden))
-    recurrent = fma(ah, weights.scale_hh[layer, r], weights.bias[layer, r])
-    return fma(ax, weights.scale_ih[layer, r], recurrent)
+def _keep_inputs(packed: Packed, u: F32, q: U8) -> None:
+    """Quantize the network's inputs."""
+    for first in range(0, u.shape[0], WIDTH):
+        clipped = clip(load(u, first), -packed.input_clip, packed.input_clip)
+        dot.keep(packed, q, 0, first, u.shape[0], quantize(clipped, packed.input_k))
 
 
 @jit
-def _layer(weights: Weights, layer: int, width: int, state: State, row: int, scratch: Scratch) -> None:
-    """Advance one layer: ``scratch.q_in`` in, ``state.h`` and ``state.c`` changed in place."""
-    hidden = state.h.shape[2]
-    for j in range(hidden):
-        scratch.q_h[j] = quantize(state.h[row, layer, j], weights.hidden_k)
-    for j in range(hidden):
-        i = sigmoid32(_gate(weights, layer, j, scratch, width))
-        f = sigmoid32(_gate(weights, layer, hidden + j, scratch, width))
-        g = tanh32(_gate(weights, layer, 2 * hidden + j, scratch, width))
-        o = sigmoid32(_gate(weights, layer, 3 * hidden + j, scratch, width))
-        c = fma(f, state.c[row, layer, j], i * g)
-        state.c[row, layer, j] = c
-        state.h[row, layer, j] = o * tanh32(c)
+def _keep_hidden(packed: Packed, h: F32, q: U8, part: int) -> None:
+    """Quantize a layer's hidden state."""
+    for first in range(0, h.shape[0], WIDTH):
+        dot.keep(packed, q, part, first, h.shape[0], quantize(load(h, first), packed.hidden_k))
 
 
 @jit
-def step(weights: Weights, state: State, row: int, scratch: Scratch) -> None:
-    """Run the network on ``scratch.u``; the head's outputs go to ``scratch.out``."""
-    layers, hidden = state.h.shape[1], state.h.shape[2]
-    width = weights.input_size
-    for k in range(width):
-        u = clip(scratch.u[k], -weights.input_clip, weights.input_clip)
-        scratch.q_in[k] = quantize(u, weights.input_k)
-    for layer in range(layers):
-        _layer(weights, layer, width, state, row, scratch)
-        width = hidden
-        for j in range(hidden):
-            # the next layer's input, and after the last layer the head's
-            scratch.q_h[j] = quantize(state.h[row, layer, j], weights.hidden_k)
-        if layer + 1 < layers:
-            for j in range(hidden):
-                scratch.q_in[j] = scratch.q_h[j]
-    for r in range(scratch.out.shape[0]):
-        total = np.float32(dot(weights.head_weight[r], scratch.q_h, hidden))
-        scratch.out[r] = fma(total, weights.head_scale[r], weights.head_bias[r])
+def _gate(numbers: F32, at: int, gate: int, sums: tuple[I32, I32]) -> Any:
+    """Return a gate's pre-activations of sixteen units."""
+    at += 3 * gate * WIDTH
+    ax, ah = to_float(load(sums[0], gate * WIDTH)), to_float(load(sums[1], gate * WIDTH))
+    recurrent = fma(ah, load(numbers, at + WIDTH), load(numbers, at + 2 * WIDTH))
+    return fma(ax, load(numbers, at), recurrent)
+
+
+@jit
+def _cell(numbers: F32, at: int, sums: tuple[I32, I32], h: F32, c: F32, first: int) -> None:
+    """Advance sixteen units, whose sums are made."""
+    i = sigmoid32(_gate(numbers, at, 0, sums))
+    f = sigmoid32(_gate(numbers, at, 1, sums))
+    g = tanh32(_gate(numbers, at, 2, sums))
+    o = sigmoid32(_gate(numbers, at, 3, sums))
+    cell = fma(f, load(c, first), i * g)
+    store(c, first, cell)
+    store(h, first, o * tanh32(cell))
+
+
+@jit
+def _gates(packed: Packed, at: int, part: int, width: int, tile: Tile, n: int, out: I32) -> None:
+    """Sum the gates of sixteen units for every row of the tile."""
+    if n == dot.TILE:
+        dot.gates(packed, at, tile.q, part, width, out)
+    else:
+        for r in range(n):
+            dot.gates(packed, at, tile.q[r], part, width, out[r])
+
+
+@jit
+def _layer(packed: Packed, at: int, layer: int, h: F32, c: F32, tile: Tile, n: int) -> int:
+    """Advance a layer, whose weights begin at byte ``at``; return where the next one's do."""
+    units = h.shape[2]
+    width = packed.width if layer == 0 else units
+    for r in range(n):
+        _keep_hidden(packed, h[tile.rows[r], layer], tile.q[r], packed.hidden_part)
+    at_hidden = at + units // WIDTH * dot.size(width)
+    at_numbers = at_hidden + units // WIDTH * dot.size(units)
+    for first in range(0, units, WIDTH):
+        _gates(packed, at, 0, width, tile, n, tile.from_input)
+        _gates(packed, at_hidden, packed.hidden_part, units, tile, n, tile.from_hidden)
+        for r in range(n):
+            row = tile.rows[r]
+            sums = tile.from_input[r], tile.from_hidden[r]
+            _cell(packed.numbers, at_numbers // 4, sums, h[row, layer], c[row, layer], first)
+        at, at_hidden, at_numbers = at + dot.size(width), at_hidden + dot.size(units), at_numbers + SCALES
+    for r in range(n):  # what the next layer, or the head, takes in
+        _keep_hidden(packed, h[tile.rows[r], layer], tile.q[r], 0)
+    return at_numbers
+
+
+@jit
+def _head(packed: Packed, at: int, units: int, q: U8, sums: I32, out: F32) -> None:
+    for first in range(0, out.shape[0], WIDTH):
+        dot.outputs(packed, at, q, 0, units, sums)
+        at += dot.size(units, 1)
+        scale, bias = load(packed.numbers, at // 4), load(packed.numbers, at // 4 + WIDTH)
+        store(out, first, fma(to_float(load(sums, 0)), scale, bias))
+        at += HEAD_SCALES
+
+
+@jit
+def step(packed: Packed, h: F32, c: F32, tile: Tile, n: int, u: F32, out: F32) -> None:
+    """Run the network on ``n`` rows of a tile.
+
+    Args:
+        h: (S, L, U) changed in place, as ``c`` is, where ``tile.rows`` says.
+        u: (R, I) inputs, padded.
+        out: (R, 2C) the head's outputs, padded.
+    """
+    for r in range(n):
+        _keep_inputs(packed, u[r], tile.q[r])
+    at = 0
+    for layer in range(h.shape[1]):
+        at = _layer(packed, at, layer, h, c, tile, n)
+    for r in range(n):
+        _head(packed, at, h.shape[2], tile.q[r], tile.from_input[r], out[r])

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
 
-from edge_lstm.core.cache import formula
+from edge_lstm.core.cache import formula, intrinsic, overload
+from edge_lstm.core.lanes import FLOATS, clip_lanes, fma_lanes, to_integer
 
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
 _libm.fmaf.argtypes = [ctypes.c_float] * 3
@@ -29,8 +29,10 @@ def fma(a: Any, b: Any, c: Any) -> Any:
 
     This body runs un-jitted only; jitted code gets the instruction, through the overload below.
     """
-    if isinstance(a, np.float32):
+    if isinstance(a, np.float32) and isinstance(b, np.float32) and isinstance(c, np.float32):
         return np.float32(_libm.fmaf(a, b, c))
+    if any(isinstance(v, np.ndarray) for v in (a, b, c)):
+        return np.array([_libm.fmaf(*v) for v in np.broadcast(a, b, c)], np.float32)
     return _libm.fma(a, b, c)
 
 
@@ -48,8 +50,10 @@ def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 @overload(fma, strict=False)
 def _fma_overload(a: Any, b: Any, c: Any) -> Any:
+    if FLOATS in (a, b, c):
+        return lambda a, b, c: fma_lanes(a, b, c)
     if a in (types.float32, types.float64) and a == b == c:
-        return lambda a, b, c: _llvm_fma(a, b, c)  # type: ignore[call-arg]
+        return lambda a, b, c: _llvm_fma(a, b, c)
     message = f"fma needs three floats of one width, got {a}, {b}, {c}"
     raise TypeError(message)
 
@@ -80,14 +84,27 @@ E7, E8, E9, E10, E11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 3991680
 L3, L5, L7, L9, L11, L13, L15, L17 = (1 / n for n in range(3, 18, 2))
 
 
-@formula
-def clip(x: float, low: float, high: float) -> float:
+def clip(x: Any, low: Any, high: Any) -> Any:
     """Return ``min(max(x, low), high)``; every argument finite and of one width."""
+    if isinstance(x, np.ndarray):
+        return np.clip(x, low, high)
+    return _clip(x, low, high)
+
+
+@formula
+def _clip(x: float, low: float, high: float) -> float:
     if x < low:
         return low
     if x > high:
         return high
     return x
+
+
+@overload(clip, strict=False)
+def _clip_overload(x: Any, low: Any, high: Any) -> Any:
+    if x == FLOATS:
+        return lambda x, low, high: clip_lanes(x, low, high)
+    return lambda x, low, high: _clip(x, low, high)
 
 
 @formula
@@ -109,7 +126,7 @@ def sigmoid32(x: np.float32) -> np.float32:
 @formula
 def quantize(v: np.float32, k: np.float32) -> np.int32:
     """Return ``v * k`` rounded to the nearest even integer; ``|v * k| < 2**22``."""
-    return np.int32(fma(v, k, MAGIC32) - MAGIC32)
+    return to_integer(fma(v, k, MAGIC32) - MAGIC32)
 
 
 @formula

@@ -10,9 +10,9 @@ from edge_lstm.core.table import (
     LAST,
     MEAN,
     SEEN,
+    Norms,
     Scratch,
     State,
-    Weights,
 )
 
 LIMIT = 1000.0  # a value further than this many scales from the mean can only be a fault of the wire
@@ -27,20 +27,20 @@ def running_scale(state: State, row: int) -> float:
 
 
 @jit
-def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
+def clamp(norms: Norms, state: State, row: int, scratch: Scratch) -> bool:
     """Clamp ``scratch.x`` to what can be true of this stream; return whether anything changed."""
     changed = False
     for c in range(scratch.x.shape[0]):
         x = scratch.x[c]
-        if weights.judge == ADAPTIVE:
+        if norms.kind == ADAPTIVE:
             y = clip(x, -1e15, 1e15)
             if state.row[row, SEEN] > 0.0:
                 mean = state.channel[row, c, MEAN]
                 scale = running_scale(state, row)
                 y = clip(y, fma(-LIMIT, scale, mean), fma(LIMIT, scale, mean))
         else:
-            low = fma(-LIMIT, weights.scale[c], weights.mean[c])
-            high = fma(LIMIT, weights.scale[c], weights.mean[c])
+            low = fma(-LIMIT, norms.scale[c], norms.mean[c])
+            high = fma(LIMIT, norms.scale[c], norms.mean[c])
             y = clip(x, low, high)
         if y != x:
             changed = True
@@ -49,9 +49,9 @@ def clamp(weights: Weights, state: State, row: int, scratch: Scratch) -> bool:
 
 
 @jit
-def _inputs_fitted(weights: Weights, scratch: Scratch) -> None:
+def _inputs_fitted(norms: Norms, scratch: Scratch) -> None:
     for c in range(scratch.x.shape[0]):
-        z = (scratch.x[c] - weights.mean[c]) / weights.scale[c]
+        z = (scratch.x[c] - norms.mean[c]) / norms.scale[c]
         scratch.u[c] = np.float32(clip(z, -1e6, 1e6))
 
 
@@ -78,25 +78,25 @@ def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
 
 
 @jit
-def inputs(weights: Weights, state: State, row: int, scratch: Scratch) -> None:
+def inputs(norms: Norms, state: State, row: int, scratch: Scratch) -> None:
     """Fill ``scratch.u`` from ``scratch.x``; the row's normalizer learns the sample."""
-    if weights.judge == ADAPTIVE:
+    if norms.kind == ADAPTIVE:
         _inputs_adaptive(state, row, scratch)
     else:
-        _inputs_fitted(weights, scratch)
+        _inputs_fitted(norms, scratch)
     for c in range(scratch.x.shape[0]):
         state.channel[row, c, LAST] = scratch.x[c]
 
 
 @jit
-def forecast(weights: Weights, state: State, row: int, scratch: Scratch) -> None:
+def forecast(norms: Norms, state: State, row: int, scratch: Scratch) -> None:
     """Turn the head's outputs into the forecast of the next sample, in data units."""
     channels = scratch.x.shape[0]
     for c in range(channels):
-        if weights.judge == ADAPTIVE:
+        if norms.kind == ADAPTIVE:
             base, unit = scratch.x[c], running_scale(state, row)
         else:
-            base, unit = weights.mean[c], weights.scale[c]
+            base, unit = norms.mean[c], norms.scale[c]
         log_spread = clip(np.float64(scratch.out[channels + c]), -7.0, 7.0)
         state.forecast[row, c, 0] = fma(np.float64(scratch.out[c]), unit, base)
         state.forecast[row, c, 1] = unit * exp64(log_spread)

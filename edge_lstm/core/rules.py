@@ -16,9 +16,9 @@ from edge_lstm.core.table import (
     RESOLUTION,
     RUN,
     SEEN,
+    Norms,
     Scratch,
     State,
-    Weights,
 )
 
 ENOUGH = 100.0  # samples before "never seen" means anything
@@ -28,11 +28,11 @@ SHORTEST_RUN = 10.0
 
 
 @jit
-def _out_of_range(weights: Weights, state: State, row: int, c: int, x: float, n: float) -> float:
+def _out_of_range(norms: Norms, state: State, row: int, c: int, x: float, n: float) -> float:
     """Return the strength of a value outside the range of the ``n`` samples before; learn it."""
     channel = state.channel
-    if weights.judge != ADAPTIVE:
-        return _excess(x, weights.range[c, 0], weights.range[c, 1], 0.0, n)
+    if norms.kind != ADAPTIVE:
+        return _excess(x, norms.range[c, 0], norms.range[c, 1], 0.0, n)
     if n == 0.0:
         channel[row, c, LOW] = x
         channel[row, c, HIGH] = x
@@ -57,7 +57,7 @@ def _excess(x: float, low: float, high: float, resolution: float, n: float) -> f
 
 
 @jit
-def _flat_line(weights: Weights, state: State, row: int, c: int, x: float, n: float) -> float:
+def _flat_line(norms: Norms, state: State, row: int, c: int, x: float, n: float) -> float:
     """Return the strength of the current run of equal values; learn the run that ended."""
     channel = state.channel
     if n == 0.0:
@@ -72,29 +72,29 @@ def _flat_line(weights: Weights, state: State, row: int, c: int, x: float, n: fl
     before = n - run
     p = (channel[row, c, EQUAL] + 1.0) / (before + 2.0)
     longest = channel[row, c, LONGEST]
-    if weights.judge != ADAPTIVE:
-        before = weights.fit_rows
-        p = weights.flat[c, 0]
-        longest = weights.flat[c, 1]
+    if norms.kind != ADAPTIVE:
+        before = norms.fit_rows
+        p = norms.flat[c, 0]
+        longest = norms.flat[c, 1]
     if before < ENOUGH or run < SHORTEST_RUN or run < 3.0 * longest:
         return 0.0
     return min(CEILING, -run * log10_64(p))
 
 
 @jit
-def rules(weights: Weights, state: State, row: int, scratch: Scratch) -> tuple[float, int, int]:
+def rules(norms: Norms, state: State, row: int, scratch: Scratch) -> tuple[float, int, int]:
     """Return the strongest rule's strength, its reason and its channel; the row learns the sample."""
     n = state.row[row, SEEN] - 1.0
     known = n
-    if weights.judge != ADAPTIVE:
-        known = weights.fit_rows
+    if norms.kind != ADAPTIVE:
+        known = norms.fit_rows
     strength, reason, channel = 0.0, NOTHING, 0
     for c in range(scratch.x.shape[0]):
-        s = _out_of_range(weights, state, row, c, scratch.x[c], known)
+        s = _out_of_range(norms, state, row, c, scratch.x[c], known)
         if s > strength:
             strength, reason, channel = s, OUT_OF_RANGE, c
     for c in range(scratch.x.shape[0]):
-        s = _flat_line(weights, state, row, c, scratch.x[c], n)
+        s = _flat_line(norms, state, row, c, scratch.x[c], n)
         if s > strength:
             strength, reason, channel = s, FLAT_LINE, c
     return strength, reason, channel

@@ -36,9 +36,9 @@ from edge_lstm.core.table import (
     TAIL_U,
     TAIL_V,
     TAILS,
+    Norms,
     Scratch,
     State,
-    Weights,
 )
 
 Q = 0.02  # share of evidence beyond the threshold of a tail
@@ -173,7 +173,7 @@ def _judge_adaptive(state: State, row: int, t: float, scratch: Scratch) -> tuple
 
 
 @jit
-def _distance(weights: Weights, k: int, v: float, state: State, row: int, scratch: Scratch) -> float:
+def _distance(norms: Norms, k: int, v: float, state: State, row: int, scratch: Scratch) -> float:
     """Return the Mahalanobis distance of the residual (k = 0) or of its recent mean (k = 1), per channel."""
     channels = scratch.e.shape[0]
     d = 0.0
@@ -181,52 +181,52 @@ def _distance(weights: Weights, k: int, v: float, state: State, row: int, scratc
         a = 0.0
         for j in range(i + 1):
             e = scratch.e[j] if k == 0 else state.channel[row, j, RESIDUAL_MEAN]
-            a = fma(weights.whiten[k, i, j], e - weights.center[k, j], a)
+            a = fma(norms.whiten[k, i, j], e - norms.center[k, j], a)
         d = fma(a, a, d)
     return d / v
 
 
 @jit
-def _judge_fitted(weights: Weights, state: State, row: int, scratch: Scratch) -> tuple[float, int]:
+def _judge_fitted(norms: Norms, state: State, row: int, scratch: Scratch) -> tuple[float, int]:
     channels = scratch.e.shape[0]
     m = state.row[row, SINCE]
     if m == 0.0:
         return 0.0, NOTHING
     for c in range(channels):
         r = scratch.x[c] - state.forecast[row, c, 0]
-        e = clip(r / weights.scale[c], -20.0, 20.0)
+        e = clip(r / norms.scale[c], -20.0, 20.0)
         scratch.e[c] = e
-        state.channel[row, c, RESIDUAL_MEAN] = ewma(state.channel[row, c, RESIDUAL_MEAN], e, weights.tau_c, m)
+        state.channel[row, c, RESIDUAL_MEAN] = ewma(state.channel[row, c, RESIDUAL_MEAN], e, norms.tau_c, m)
     count = np.float64(channels)
-    a = log64(_distance(weights, 0, count, state, row, scratch) + 0.05)
-    b = ewma(state.row[row, LOG_DISTANCE], a, weights.tau_b, m)
+    a = log64(_distance(norms, 0, count, state, row, scratch) + 0.05)
+    b = ewma(state.row[row, LOG_DISTANCE], a, norms.tau_b, m)
     state.row[row, LOG_DISTANCE] = b
-    c = log64(_distance(weights, 1, count, state, row, scratch) + 0.05)
-    largest, reason = _relative(weights, 0, a), FORECAST
-    s = _relative(weights, 1, b)
+    c = log64(_distance(norms, 1, count, state, row, scratch) + 0.05)
+    largest, reason = _relative(norms, 0, a), FORECAST
+    s = _relative(norms, 1, b)
     if s > largest:
         largest, reason = s, SUSTAINED
-    s = _relative(weights, 2, c)
+    s = _relative(norms, 2, c)
     if s > largest:
         largest, reason = s, BIAS
     for j in range(channels):
         if reason == BIAS:
-            scratch.blame[j] = abs(state.channel[row, j, RESIDUAL_MEAN]) * weights.blame[1, j]
+            scratch.blame[j] = abs(state.channel[row, j, RESIDUAL_MEAN]) * norms.blame[1, j]
         else:
-            scratch.blame[j] = abs(scratch.e[j]) * weights.blame[0, j]
-    tail = weights.tail
+            scratch.blame[j] = abs(scratch.e[j]) * norms.blame[0, j]
+    tail = norms.tail
     return tail_surprise(largest, tail[0], tail[1], tail[2], tail[3]), reason
 
 
 @jit
-def _relative(weights: Weights, k: int, value: float) -> float:
+def _relative(norms: Norms, k: int, value: float) -> float:
     """Return evidence ``k`` on the scale where held-back normal rows have median 0 and 99 % quantile 1."""
-    return (value - weights.evidence[k, 0]) / (weights.evidence[k, 1] - weights.evidence[k, 0])
+    return (value - norms.evidence[k, 0]) / (norms.evidence[k, 1] - norms.evidence[k, 0])
 
 
 @jit
-def judge(weights: Weights, state: State, row: int, t: float, scratch: Scratch) -> tuple[float, int]:
+def judge(norms: Norms, state: State, row: int, t: float, scratch: Scratch) -> tuple[float, int]:
     """Return the surprise of ``scratch.x`` and its reason; ``scratch.blame`` gets each channel's part."""
-    if weights.judge == ADAPTIVE:
+    if norms.kind == ADAPTIVE:
         return _judge_adaptive(state, row, t, scratch)
-    return _judge_fitted(weights, state, row, scratch)
+    return _judge_fitted(norms, state, row, scratch)

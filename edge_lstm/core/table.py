@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I8 = NDArray[np.int8]
-I16 = NDArray[np.int16]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
 FITTED, ADAPTIVE = 0, 1
@@ -35,11 +36,9 @@ PHASES = ("", "start", "active", "end", "start_end")
 QUIET, START, ACTIVE, END, START_END = range(5)
 
 
-class Weights(NamedTuple):
-    """What was trained: read-only, shared by all rows."""
+class Network(NamedTuple):
+    """The trained network, its scales folded; each variant packs it as it likes."""
 
-    judge: int  # FITTED or ADAPTIVE
-    # network
     weight_ih: I8  # (L, 4H, P), zero-padded
     weight_hh: I8  # (L, 4H, H)
     scale_ih: F32  # (L, 4H) weight scale over activation scale
@@ -52,6 +51,12 @@ class Weights(NamedTuple):
     input_clip: np.float32
     input_k: np.float32  # quantization steps per unit of input
     hidden_k: np.float32  # quantization steps per unit of hidden state
+
+
+class Norms(NamedTuple):
+    """What is normal: the numbers that normalize and judge."""
+
+    kind: int  # FITTED or ADAPTIVE
     # normalization
     mean: F64  # (C,) in data units; fitted
     scale: F64  # (C,)
@@ -71,6 +76,13 @@ class Weights(NamedTuple):
     period_s: float
     warm_up: float
     settle: float
+
+
+class Weights(NamedTuple):
+    """What was trained: read-only."""
+
+    network: Network
+    norms: Norms
 
 
 # columns of State.channel
@@ -100,8 +112,8 @@ EVENT_START, EVENT_PEAK, EVENT_END, EVENT_STRENGTH, EVENT_REASON = range(5)
 class State(NamedTuple):
     """Everything that changes per sample; a fresh row is all zeros."""
 
-    h: F32  # (S, L, H) hidden state
-    c: F32  # (S, L, H) cell state
+    h: F32  # (S, L, U) hidden state; U is H padded with units that stay 0
+    c: F32  # (S, L, U) cell state
     forecast: F64  # (S, C, 2) location and spread of the next sample, in data units
     channel: F64  # (S, C, CHANNEL_COLUMNS)
     tail: F64  # (S, K, TAIL_COLUMNS); K = 0 when fitted
@@ -111,15 +123,13 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one row's intermediate values, so that nothing is allocated per sample."""
+    """Room for intermediate values, so that nothing is allocated per sample; R rows, without that dimension for one."""
 
-    u: F32  # (P,) network inputs
-    q_in: I16  # (P,) quantized layer input
-    q_h: I16  # (H,) quantized hidden state
-    out: F32  # (2C,) head outputs
-    x: F64  # (C,) the sample, completed and clamped
-    e: F64  # (C,) residual in units of scale
-    blame: F64  # (C,)
+    u: F32  # (R, I) network inputs, padded
+    out: F32  # (R, 2C) head outputs, padded
+    x: F64  # (R, C) the sample, completed and clamped
+    e: F64  # (R, C) residual in units of scale
+    blame: F64  # (R, C)
 
 
 class Results(NamedTuple):
@@ -143,14 +153,19 @@ class Results(NamedTuple):
         return Results._make(array[:n] for array in self._asdict().values())
 
 
+def pad(n: int) -> int:
+    """Return ``n`` as the next multiple of sixteen: units are computed so many at once."""
+    return -(-n // 16) * 16
+
+
 def new_state(rows: int, weights: Weights) -> State:
     """Return ``rows`` fresh rows for these weights."""
-    layers, _, hidden = weights.weight_hh.shape
-    channels = len(weights.head_bias) // 2
-    tails, hours = (TAILS, HOURS) if weights.judge == ADAPTIVE else (0, 0)
+    layers, _, hidden = weights.network.weight_hh.shape
+    channels = len(weights.norms.mean)
+    tails, hours = (TAILS, HOURS) if weights.norms.kind == ADAPTIVE else (0, 0)
     return State(
-        h=np.zeros((rows, layers, hidden), np.float32),
-        c=np.zeros((rows, layers, hidden), np.float32),
+        h=np.zeros((rows, layers, pad(hidden)), np.float32),
+        c=np.zeros((rows, layers, pad(hidden)), np.float32),
         forecast=np.zeros((rows, channels, 2)),
         channel=np.zeros((rows, channels, CHANNEL_COLUMNS)),
         tail=np.zeros((rows, tails, TAIL_COLUMNS)),
@@ -160,18 +175,15 @@ def new_state(rows: int, weights: Weights) -> State:
     )
 
 
-def new_scratch(weights: Weights) -> Scratch:
-    """Return scratch space for one row of these weights."""
-    width, hidden = weights.weight_ih.shape[2], weights.weight_hh.shape[2]
-    channels = len(weights.head_bias) // 2
+def new_scratch(rows: int, weights: Weights) -> Scratch:
+    """Return scratch space for ``rows`` rows of these weights."""
+    channels = len(weights.norms.mean)
     return Scratch(
-        u=np.zeros(width, np.float32),
-        q_in=np.zeros(width, np.int16),
-        q_h=np.zeros(hidden, np.int16),
-        out=np.zeros(2 * channels, np.float32),
-        x=np.zeros(channels),
-        e=np.zeros(channels),
-        blame=np.zeros(channels),
+        u=np.zeros((rows, pad(weights.network.input_size)), np.float32),
+        out=np.zeros((rows, pad(2 * channels)), np.float32),
+        x=np.zeros((rows, channels)),
+        e=np.zeros((rows, channels)),
+        blame=np.zeros((rows, channels)),
     )
 
 
@@ -191,3 +203,41 @@ def new_results(n: int, channels: int) -> Results:
         forecast=np.zeros((n, channels, 2)),
         silence=np.zeros(n),
     )
+
+
+def smallest_weights() -> Weights:
+    """Return weights of one unit and one channel, all zero; kernels are compiled for their types."""
+    one, two = np.zeros(1), np.zeros(2, np.float32)
+    network = Network(
+        weight_ih=np.zeros((1, 4, 1), np.int8),
+        weight_hh=np.zeros((1, 4, 1), np.int8),
+        scale_ih=np.zeros((1, 4), np.float32),
+        scale_hh=np.zeros((1, 4), np.float32),
+        bias=np.zeros((1, 4), np.float32),
+        head_weight=np.zeros((2, 1), np.int8),
+        head_scale=two,
+        head_bias=two,
+        input_size=1,
+        input_clip=np.float32(1),
+        input_k=np.float32(1),
+        hidden_k=np.float32(1),
+    )
+    norms = Norms(
+        kind=FITTED,
+        mean=one,
+        scale=one,
+        center=np.zeros((2, 1)),
+        whiten=np.zeros((2, 1, 1)),
+        blame=np.zeros((2, 1)),
+        evidence=np.zeros((3, 2)),
+        tail=np.zeros(4),
+        tau_b=1.0,
+        tau_c=1.0,
+        range=np.zeros((1, 2)),
+        flat=np.zeros((1, 2)),
+        fit_rows=0.0,
+        period_s=0.0,
+        warm_up=0.0,
+        settle=0.0,
+    )
+    return Weights(network, norms)

@@ -41,8 +41,11 @@ def assert_equal_to_oracle(bundle: Bundle, t: np.ndarray, x: np.ndarray) -> set[
             assert got[3] == strength
             assert REASONS[int(got[4])] == reason
             assert results.cause[k].tolist() == [list(c) for c in expected.causes], k
-    assert np.array_equal(engine.state.h[0], oracle.h)
-    assert np.array_equal(engine.state.c[0], oracle.c)
+    hidden = oracle.hidden_size
+    assert np.array_equal(engine.state.h[0, :, :hidden], oracle.h)
+    assert np.array_equal(engine.state.c[0, :, :hidden], oracle.c)
+    assert not engine.state.h[0, :, hidden:].any()  # the padding stays as it was
+    assert not engine.state.c[0, :, hidden:].any()
     return met
 
 
