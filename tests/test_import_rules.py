@@ -150,7 +150,7 @@ def test_formats_know_only_the_checks_of_topics() -> None:
 
 def test_core_knows_rows_only() -> None:
     found = imports_in("edge_lstm/core")
-    foreign = ("logging", "time", "datetime", "socket", "threading", "msgspec", "json", "safetensors")
+    foreign = ("logging", "time", "datetime", "socket", "msgspec", "json", "safetensors")
     assert not show([one for one in found if one.within(*foreign)])
     allowed = ("edge_lstm.core", "edge_lstm.errors")
     assert not show([one for one in found if one.within("edge_lstm") and not one.within(*allowed)])

@@ -24,6 +24,7 @@ from edge_lstm.core.table import (
 )
 
 DONE, MISSHAPEN = -1, -2
+SPAN = 64  # neighboring rows that one thread takes: their results share cache lines
 
 
 class Tables(NamedTuple):
@@ -47,6 +48,12 @@ def new_tables(weights: Weights, rows: int, samples: int) -> Tables:
         scratch=new_scratch(TILE, weights),
         results=new_results(samples, len(weights.norms.mean)),
     )
+
+
+def apart(tables: Tables) -> Tables:
+    """Return the same tables for another thread, with room of its own for what is intermediate."""
+    tile = Tile(*(array.copy() for array in tables.tile))
+    return tables._replace(tile=tile, scratch=Scratch(*(array.copy() for array in tables.scratch)))
 
 
 LIKE = new_tables(smallest_weights(), 1, 1)
@@ -78,11 +85,14 @@ def _waits(tile: Tile, n: int, row: int) -> bool:
 
 
 @kernel
-def advance(handle: int, rows: I64, t: F64, x: F64, now: float, budget_s: float) -> int:
+def advance(
+    handle: int, part: tuple[int, int], rows: I64, t: F64, x: F64, now: float, budget_s: float,
+) -> int:  # fmt: skip
     """Take ``n`` samples into their rows, in order; a row may stand in ``rows`` many times.
 
     Args:
         handle: of ``Tables``, with room for the results.
+        part: (i, p): of the rows, only the i-th of p parts; threads take one each.
         rows: (n,) row of each sample.
         t: (n,) event times, Unix seconds.
         x: (n, C) values.
@@ -101,6 +111,8 @@ def advance(handle: int, rows: I64, t: F64, x: F64, now: float, budget_s: float)
     n = 0
     for k in range(rows.shape[0]):
         row = rows[k]
+        if part[1] > 1 and (row // SPAN) % part[1] != part[0]:
+            continue
         if n == TILE or _waits(tile, n, row):
             _step(tables, n)
             n = 0

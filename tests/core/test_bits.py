@@ -66,6 +66,40 @@ def test_random_weights(judge: str, bits: int, layers: int) -> None:
     assert_equal_to_oracle(bundle, t, x)
 
 
+@pytest.mark.parametrize(
+    ("channels", "hidden", "layers", "bits"), [(1, 16, 1, 16), (20, 40, 2, 16), (17, 33, 1, 8), (9, 64, 2, 8)]
+)
+def test_sizes_around_the_vectors(channels: int, hidden: int, layers: int, bits: int) -> None:
+    """Units, inputs and outputs that fill sixteens, and that spill over."""
+    bundle = random_bundle("fitted", channels=channels, hidden=hidden, layers=layers, bits=bits, seed=hidden)
+    t, x = random_stream(60, channels, seed=bits)
+    assert_equal_to_oracle(bundle, t, x)
+
+
+@pytest.mark.parametrize("judge", ["fitted", "adaptive"])
+def test_rows_in_any_mixture(judge: str) -> None:
+    """Rows that are stepped together, one after the other, or not at all: each like an oracle of its own."""
+    bundle = random_bundle(judge, channels=2, hidden=20, seed=5)
+    channels = len(bundle.metadata.channels)
+    rows = np.array([0, 1, 2, 2, 1, 0, 0, 0, 1, 2, 0, 2, 2, 2, 1] * 12)
+    t, x = hostile_stream(len(rows), channels, seed=2)
+    engine = Engine(bundle.weights, 3, budget_s=HOUR_S)
+    oracles = [Reference(msgspec.to_builtins(bundle.metadata), bundle.tensors, budget_s=HOUR_S) for _ in range(3)]
+    results = engine.advance(rows, t, x)
+    outcomes = set()
+    for k, row in enumerate(rows):
+        expected = oracles[row].advance(float(t[k]), [float(v) for v in x[k]])
+        assert OUTCOMES[results.outcome[k]] == expected.outcome, k
+        outcomes.add(expected.outcome)
+        if expected.outcome == "scored":
+            assert results.surprise[k] == expected.surprise, k
+            assert results.forecast[k].tolist() == [list(f) for f in expected.forecast], k
+    assert outcomes > {"scored"}
+    for row, oracle in enumerate(oracles):
+        assert np.array_equal(engine.state.h[row, :, :20], oracle.h)
+        assert np.array_equal(engine.state.c[row, :, :20], oracle.c)
+
+
 @pytest.mark.parametrize("judge", ["fitted", "adaptive"])
 def test_hostile_stream(judge: str) -> None:
     bundle = random_bundle(judge, channels=2, hidden=4, seed=7)

@@ -1,10 +1,12 @@
 """The same bits un-jitted, under the CUDA simulator, and with bounds checks; each in a process of its own."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,18 +88,37 @@ print("equal")
 
 
 def test_unjitted_equals_the_oracle() -> None:
-    assert "9 passed" in bits("random_weights or one_sample", NUMBA_DISABLE_JIT="1")
+    assert "15 passed" in bits("random_weights or one_sample or sizes or mixture", NUMBA_DISABLE_JIT="1")
 
 
 def test_cuda_kernel_equals_engine_and_oracle() -> None:
     assert run(["-c", CUDA], NUMBA_DISABLE_JIT="1", NUMBA_ENABLE_CUDASIM="1") == "equal\n"
 
 
+CPUS = {
+    "avx-vnni": "+avx,+avx2,+fma,+avxvnni",
+    "avx2": "+avx,+avx2,+fma",
+    "portable": "+sse2",  # and no fma: the C library's
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86 features are masked")
+@pytest.mark.parametrize("name", CPUS)
+def test_lesser_cpus_equal_the_oracle(name: str, tmp_path: Path) -> None:
+    """Compiled anew for a CPU of this kind with fewer features."""
+    if name == "avx-vnni" and not llvm.get_host_cpu_features().get("avxvnni"):
+        pytest.skip("this CPU has no avxvnni")
+    cpu = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": CPUS[name], "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run(["-c", "from edge_lstm.core import dot; print(dot.ISA.name)"], **cpu) == f"{name}\n"
+    assert "15 passed" in bits("random_weights or one_sample or sizes or mixture", **cpu)
+
+
 @pytest.mark.slow
 def test_bounds_are_kept(tmp_path: Path) -> None:
     """Compiled anew, with a check on every index."""
-    said = bits("random_weights or hostile or one_sample", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
-    assert "11 passed" in said
+    said = bits("random_weights or hostile or one_sample or sizes or mixture", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    assert "17 passed" in said
 
 
 @pytest.mark.slow
