@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import ewma
+from edge_lstm.core.maths import ewma, smaller
 from edge_lstm.core.table import (
     BAD_TIME,
     BIAS_MEAN,
@@ -109,7 +109,7 @@ def pace(norms: Norms, state: State, row: int, t: float) -> int:
         dt = t - state.row[row, TIME]
         gapped = seen >= GAP_AFTER and period > 0.0 and dt > GAP_PERIODS * period
         if norms.period_s <= 0.0:
-            period = dt if period <= 0.0 else ewma(period, min(dt, 10.0 * period), PERIOD_MEMORY, seen)
+            period = dt if period <= 0.0 else ewma(period, smaller(dt, 10.0 * period), PERIOD_MEMORY, seen)
     state.row[row, PERIOD] = period
     if rewound or gapped:
         forget(state, row)

@@ -1,7 +1,7 @@
 """Events, not samples: when an alert starts, peaks and ends (docs/numerics.md, section 9)."""
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import clip, log10_64
+from edge_lstm.core.maths import clip, larger, log10_64
 from edge_lstm.core.table import (
     ACTIVE,
     ALERT_START,
@@ -52,7 +52,7 @@ def level_of(period_s: float, budget_s: float) -> float:
     """Return the strength that a sample reaches by chance once per budget."""
     if period_s <= 0.0:
         return 2.0
-    return clip(log10_64(budget_s / max(period_s, 1e-9)), 2.0, 12.0)
+    return clip(log10_64(budget_s / larger(period_s, 1e-9)), 2.0, 12.0)
 
 
 @jit

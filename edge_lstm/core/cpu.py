@@ -52,8 +52,8 @@ def new_tables(weights: Weights, rows: int, samples: int) -> Tables:
 
 def apart(tables: Tables) -> Tables:
     """Return the same tables for another thread, with room of its own for what is intermediate."""
-    tile = Tile(*(array.copy() for array in tables.tile))
-    return tables._replace(tile=tile, scratch=Scratch(*(array.copy() for array in tables.scratch)))
+    tile = Tile._make(array.copy() for array in tables.tile)
+    return tables._replace(tile=tile, scratch=Scratch._make(array.copy() for array in tables.scratch))
 
 
 LIKE = new_tables(smallest_weights(), 1, 1)

@@ -17,7 +17,7 @@ from numba import types
 from edge_lstm.core.cache import formula, intrinsic, overload
 from edge_lstm.core.lanes import FLOATS, clip_lanes, fma_lanes, to_integer
 
-_libm = ctypes.CDLL(ctypes.util.find_library("m"))
+_libm = ctypes.PyDLL(ctypes.util.find_library("m"))  # keeps the interpreter's lock: letting go of it costs more
 _libm.fmaf.argtypes = [ctypes.c_float] * 3
 _libm.fmaf.restype = ctypes.c_float
 _libm.fma.argtypes = [ctypes.c_double] * 3
@@ -82,6 +82,22 @@ LOG10E = 0.4342944819032518
 E2, E3, E4, E5, E6 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720
 E7, E8, E9, E10, E11 = 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800, 1 / 39916800
 L3, L5, L7, L9, L11, L13, L15, L17 = (1 / n for n in range(3, 18, 2))
+
+
+@formula
+def smaller(a: float, b: float) -> float:
+    """Return Python's ``min(a, b)``: the first of two zeros. The CUDA compiler's takes the negative one."""
+    if b < a:
+        return b
+    return a
+
+
+@formula
+def larger(a: float, b: float) -> float:
+    """Return Python's ``max(a, b)``: the first of two zeros."""
+    if b > a:
+        return b
+    return a
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
@@ -189,4 +205,4 @@ def ewma(old: float, x: float, tau: float, n: float) -> float:
     Args:
         n: number of values seen, ``x`` included.
     """
-    return fma(max(1.0 / tau, 1.0 / n), x - old, old)
+    return fma(larger(1.0 / tau, 1.0 / n), x - old, old)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import asinh64, clip, exp64, fma
+from edge_lstm.core.maths import asinh64, clip, exp64, fma, larger
 from edge_lstm.core.table import (
     ADAPTIVE,
     DEVIATION,
@@ -23,7 +23,7 @@ MEMORY = 1000.0  # samples
 def running_scale(state: State, row: int) -> float:
     """Return the scale of an adaptive row, never 0."""
     mean = state.channel[row, 0, MEAN]
-    return max(max(state.channel[row, 0, DEVIATION], 1e-6 * abs(mean)), 1e-9)
+    return larger(larger(state.channel[row, 0, DEVIATION], 1e-6 * abs(mean)), 1e-9)
 
 
 @jit
@@ -66,7 +66,7 @@ def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
         channel[row, 0, DEVIATION] = 0.0
         channel[row, 0, LAST] = x
     else:
-        w = max(1.0 / MEMORY, 1.0 / n)
+        w = larger(1.0 / MEMORY, 1.0 / n)
         gap = x - channel[row, 0, MEAN]
         channel[row, 0, MEAN] = fma(w, gap, channel[row, 0, MEAN])
         deviation = channel[row, 0, DEVIATION]

@@ -1,7 +1,7 @@
 """What a forecast misses: values never seen before and sensors that froze (docs/numerics.md, section 7)."""
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import fma, log10_64
+from edge_lstm.core.maths import fma, larger, log10_64, smaller
 from edge_lstm.core.score import CEILING
 from edge_lstm.core.table import (
     ADAPTIVE,
@@ -42,18 +42,18 @@ def _out_of_range(norms: Norms, state: State, row: int, c: int, x: float, n: flo
         channel[row, c, RESOLUTION] = step
     low, high = channel[row, c, LOW], channel[row, c, HIGH]
     strength = _excess(x, low, high, channel[row, c, RESOLUTION], n)
-    channel[row, c, LOW] = min(low, x)
-    channel[row, c, HIGH] = max(high, x)
+    channel[row, c, LOW] = smaller(low, x)
+    channel[row, c, HIGH] = larger(high, x)
     return strength
 
 
 @jit
 def _excess(x: float, low: float, high: float, resolution: float, n: float) -> float:
-    width = max(high - low, RESOLUTIONS * resolution)
-    excess = max(x - high, low - x)
+    width = larger(high - low, RESOLUTIONS * resolution)
+    excess = larger(x - high, low - x)
     if n < ENOUGH or width <= 0.0 or excess <= SLACK * width:
         return 0.0
-    return min(CEILING, fma(10.0, excess / width, log10_64(n)))
+    return smaller(CEILING, fma(10.0, excess / width, log10_64(n)))
 
 
 @jit
@@ -64,7 +64,7 @@ def _flat_line(norms: Norms, state: State, row: int, c: int, x: float, n: float)
         return 0.0
     if x != channel[row, c, LAST]:
         channel[row, c, EQUAL] += channel[row, c, RUN]
-        channel[row, c, LONGEST] = max(channel[row, c, LONGEST], channel[row, c, RUN])
+        channel[row, c, LONGEST] = larger(channel[row, c, LONGEST], channel[row, c, RUN])
         channel[row, c, RUN] = 0.0
         return 0.0
     channel[row, c, RUN] += 1.0
@@ -78,7 +78,7 @@ def _flat_line(norms: Norms, state: State, row: int, c: int, x: float, n: float)
         longest = norms.flat[c, 1]
     if before < ENOUGH or run < SHORTEST_RUN or run < 3.0 * longest:
         return 0.0
-    return min(CEILING, -run * log10_64(p))
+    return smaller(CEILING, -run * log10_64(p))
 
 
 @jit

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, log64
+from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, larger, log64, smaller
 from edge_lstm.core.normalize import running_scale
 from edge_lstm.core.table import (
     ADAPTIVE,
@@ -62,7 +62,7 @@ def tail_surprise(e: float, origin: float, threshold: float, sigma: float, xi: f
         return BODY * (e - origin) / (threshold - origin)
     y = e - threshold
     far = log64(fma(xi, y / sigma, 1.0)) / xi
-    return min(CEILING, fma(far, LOG10E, BODY))
+    return smaller(CEILING, fma(far, LOG10E, BODY))
 
 
 @jit
@@ -84,22 +84,22 @@ def _learn(state: State, row: int, k: int, e: float) -> float:
     surprise = 0.0
     if i >= 100.0 and u >= 1e-100 and m >= 1e-100:
         square = m * m
-        variance = max(fma(-m, m, v), 1e-12 * square)
+        variance = larger(fma(-m, m, v), 1e-12 * square)
         xi = clip(0.5 * (1.0 - square / variance), 0.1, 0.3)
         surprise = tail_surprise(e, 0.0, u, m * (1.0 - xi), xi)
     mean = tail[row, k, TAIL_MEAN]
-    mean = fma(max(1.0 / HISTORY, 1.0 / (i + 1.0)), e - mean, mean)
+    mean = fma(larger(1.0 / HISTORY, 1.0 / (i + 1.0)), e - mean, mean)
     tail[row, k, TAIL_MEAN] = mean
     beyond = 0.0
     if y > 0.0:
         beyond = 1.0
         tail[row, k, TAIL_COUNT] += 1.0
-        b = max(1.0 / (HISTORY * Q), 1.0 / tail[row, k, TAIL_COUNT])
+        b = larger(1.0 / (HISTORY * Q), 1.0 / tail[row, k, TAIL_COUNT])
         m = fma(b, y - m, m)
         tail[row, k, TAIL_M] = m
         tail[row, k, TAIL_V] = fma(b, fma(y, y, -v), v)
-    pace = max(3.0 / HISTORY, 3.0 / (i + 10.0))
-    tail[row, k, TAIL_U] = fma(pace * (2.0 * max(m, mean)), beyond - Q, u)
+    pace = larger(3.0 / HISTORY, 3.0 / (i + 10.0))
+    tail[row, k, TAIL_U] = fma(pace * (2.0 * larger(m, mean)), beyond - Q, u)
     return surprise
 
 
@@ -110,7 +110,7 @@ def _join(largest: float) -> float:
     g = 1.0
     for _ in range(TAILS - 1):
         g = fma(g, q, 1.0)
-    return max(0.0, fma(-log64(g), LOG10E, largest))
+    return larger(0.0, fma(-log64(g), LOG10E, largest))
 
 
 @jit
