@@ -151,6 +151,8 @@ class Stream:
     def advance(self) -> None:
         """Take one call's samples."""
         self.table.advance(self.rows, self.t, self._next(), 1.0)
+        if not isinstance(self.table, Engine):
+            self.table.results(len(self.rows))
 
     def parts(self) -> list[float]:
         """Take one call's samples on a device; return the microseconds up, there, and down."""
@@ -163,7 +165,7 @@ class Stream:
         self.table._launch(groups, 1.0)
         cuda.synchronize()
         clock.append(time.perf_counter())
-        self.table._fetch(len(self.rows))
+        self.table.results(len(self.rows))
         clock.append(time.perf_counter())
         return [1e6 * part for part in np.diff(clock)]
 

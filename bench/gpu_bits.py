@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.core.cuda import CudaTable
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import END, I64, SCORED, START, START_END, Results
 from tests.bundles import hostile_stream, random_bundle
@@ -35,16 +34,16 @@ def bits(n: int, steps: int) -> Iterator[dict[str, Any]]:
     for judge, channels, hidden, layers, width in SHAPES:
         bundle = random_bundle(judge, channels, hidden, layers, width, warm_up=20)
         rng, equal, samples = np.random.default_rng(0), True, 0
-        engine, table = Engine(bundle.weights, n, DAY_S), CudaTable(bundle.weights, n, DAY_S)
+        engine, device = Engine(bundle.weights, n, DAY_S), Engine(bundle.weights, n, DAY_S, device="cuda")
         t, x = hostile_stream(steps, len(bundle.metadata.channels), 1)
         at = np.zeros(n, np.int64)
         while at.max() + n < len(t) or not samples:
             rows = rng.integers(0, n, rng.integers(1, 3 * n))
             k = (at[rows] + occurrence(rows)) % len(t)
             at += np.bincount(rows, minlength=n)
-            equal &= same(engine.advance(rows, t[k], x[k], 1.0), table.advance(rows, t[k], x[k], 1.0))
+            equal &= same(engine.advance(rows, t[k], x[k], 1.0), device.advance(rows, t[k], x[k], 1.0))
             samples += len(rows)
-        states = zip(engine.state, table.snapshot(n), strict=True)
+        states = zip(engine.state, device.state, strict=True)
         equal &= all(ours.tobytes() == theirs.tobytes() for ours, theirs in states)
         yield {"judge": judge, "channels": channels, "hidden": hidden, "layers": layers, "activation_bits": width,
                "samples": samples, "equal": bool(equal)}  # fmt: skip

@@ -1,14 +1,21 @@
-"""advance() over many rows on the CPU: judge, step, forecast; several rows at a time, so that weights are read once."""
+"""A state table in this machine's memory, and advance() over its rows on the CPU.
 
+Judge, step, forecast; the step takes several rows at a time, so that weights are read once for all.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_lstm.core import lstm
 from edge_lstm.core.advance import after, before
-from edge_lstm.core.cache import jit, kernel
+from edge_lstm.core.cache import close, jit, kernel
 from edge_lstm.core.dot import TILE
-from edge_lstm.core.handle import fetcher
+from edge_lstm.core.handle import Handle, fetcher
 from edge_lstm.core.lstm import Packed, Tile
-from edge_lstm.core.silence import hear
+from edge_lstm.core.silence import hear, silent
 from edge_lstm.core.table import (
     F64,
     I64,
@@ -24,7 +31,9 @@ from edge_lstm.core.table import (
 )
 
 DONE, MISSHAPEN = -1, -2
+WHOLE = (0, 1)
 SPAN = 64  # neighboring rows that one thread takes: their results share cache lines
+MANY = 100  # samples that are worth a thread: handing over takes 20 us, a sample 0.2 us or more
 
 
 class Tables(NamedTuple):
@@ -123,3 +132,88 @@ def advance(
             n += 1
     _step(tables, n)
     return DONE
+
+
+class CpuTable:
+    """A state table and the kernels that work on it.
+
+    Args:
+        weights: what was trained.
+        capacity: rows to start with.
+        budget_s: each row may raise one alert in this many seconds by chance.
+        threads: that share the rows of a large call.
+    """
+
+    def __init__(self, weights: Weights, capacity: int, budget_s: float, threads: int = 1) -> None:
+        self.weights = weights
+        self.budget_s = budget_s
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._room = 1  # samples that the results have room for
+        self._hold(new_tables(weights, capacity, self._room))
+
+    def _hold(self, tables: Tables) -> None:
+        """Let the kernels work on these tables."""
+        self._tables = tables
+        each = [tables, *(apart(tables) for _ in range(1, self._threads))]
+        self._handles = [Handle(one, LIKE) for one in each]
+        self._n, self._head = -1, tables.results  # what the last call wrote: the first so many
+
+    @property
+    def state(self) -> State:
+        """The table; another one after ``grow``."""
+        return self._tables.state
+
+    @property
+    def capacity(self) -> int:
+        """Rows in the table."""
+        return len(self.state.row)
+
+    def grow(self, capacity: int) -> None:
+        """Make the table ``capacity`` rows long; rows keep their places."""
+        larger = new_state(capacity, self.weights)
+        for new, old in zip(larger._asdict().values(), self.state._asdict().values(), strict=True):
+            new[: len(old)] = old
+        self._hold(self._tables._replace(state=larger))
+
+    def advance(self, rows: I64, t: F64, x: F64, now: float) -> int:
+        """Take samples as the kernel does; return what it returns."""
+        if len(rows) > self._room:
+            self._room = max(len(rows), 2 * self._room)
+            self._hold(self._tables._replace(results=new_results(self._room, len(self.weights.norms.mean))))
+        samples = rows, t, x, now, self.budget_s
+        try:
+            if self._pool is None or len(rows) < MANY * self._threads:
+                return advance(self._handles[0].address, WHOLE, *samples)
+            parts = [(handle.address, (i, self._threads)) for i, handle in enumerate(self._handles)]
+            others = [self._pool.submit(advance, *part, *samples) for part in parts[1:]]
+            return max(advance(*parts[0], *samples), *(other.result() for other in others))
+        except TypeError:  # numbers of other types than the kernel was compiled for
+            return MISSHAPEN
+
+    def results(self, n: int) -> Results:
+        """Return views of what became of the ``n`` samples of the last call."""
+        if n != self._n:
+            self._n, self._head = n, self._tables.results.head(n)
+        return self._head
+
+    def silent(self, used: int, now: float, shortest_s: float) -> I64:
+        """Return the rows among the first ``used`` that have newly stopped talking."""
+        found = np.zeros(used, np.int64)
+        return found[: silent(self.state, used, now, shortest_s, found)]
+
+    def compile(self) -> None:
+        """Compile (or load from the cache) all kernels, for the types that they will get and no others."""
+        rows, t = np.zeros(0, np.int64), np.zeros(0)
+        self.advance(rows, t, np.zeros((0, len(self.weights.norms.mean))), 0.0)
+        self.silent(0, 0.0, 0.0)
+        close(advance)
+
+    def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return rows ``start`` to ``stop`` of an array of ``State``, to be looked at only."""
+        array: NDArray[Any] = getattr(self.state, name)
+        return array[start:stop]
+
+    def write(self, name: str, start: int, values: NDArray[Any]) -> None:
+        """Set the rows of an array of ``State`` from ``start`` on."""
+        getattr(self.state, name)[start : start + len(values)] = values

@@ -10,6 +10,7 @@ import numba.cuda
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_lstm.core.cpu import DONE, MISSHAPEN
 from edge_lstm.core.cuda_kernels import Batch, advance_kernel, config, silent
 from edge_lstm.core.cuda_pack import pack, plan
 from edge_lstm.core.table import (
@@ -43,7 +44,7 @@ def schedule(rows: I64) -> tuple[I64, I64, I64, I64]:
 
 
 class CudaTable:
-    """A state table on the device; ``Engine`` checks what goes in.
+    """A state table on the device; to ``Engine`` the same as ``CpuTable``.
 
     Args:
         weights: what was trained.
@@ -82,18 +83,26 @@ class CudaTable:
         self._batch, self._results = _up(batch), _up(results)
         self._host_batch, self._host = _pinned(batch), _pinned(results)
 
-    def advance(self, rows: I64, t: F64, x: F64, now: float = 0.0) -> Results:
-        """Take ``n`` samples into their rows, in order; as ``Engine.advance``.
+    @property
+    def state(self) -> State:
+        """A copy of the table."""
+        return State._make(self.read(name, 0, self.capacity) for name in State._fields)
 
-        Returns:
-            Views, overwritten by the next call.
-        """
+    def advance(self, rows: I64, t: F64, x: F64, now: float = 0.0) -> int:
+        """Take ``n`` samples into their rows, in order; return what the CPU's kernel would."""
         n = len(rows)
+        if "".join(a.dtype.str for a in (rows, t, x)) != "<i8<f8<f8" or (
+            (rows.shape, t.shape, x.shape) != ((n,), (n,), (n, len(self.weights.norms.mean)))
+        ):
+            return MISSHAPEN
+        beyond = (rows < 0) | (rows >= self.capacity)
+        if beyond.any():
+            return int(beyond.argmax())
         if n > len(self._host.outcome):
             self._reserve(max(n, 2 * len(self._host.outcome)))
         if n:
             self._launch(self._bring(Batch(*schedule(rows), t, x)), now)
-        return self._fetch(n)
+        return DONE
 
     def compile(self) -> None:
         """Compile everything that ``advance`` and ``silent`` will run."""
@@ -115,8 +124,8 @@ class CudaTable:
             theirs[: len(ours)].copy_to_device(pinned[: len(ours)])
         return len(batch.rows)
 
-    def _fetch(self, n: int) -> Results:
-        """Bring the results down; of alerts only if there are any."""
+    def results(self, n: int) -> Results:
+        """Bring the results of the last call's ``n`` samples down; of alerts only if there are any."""
         host = self._host.head(n)
         theirs, ours = self._results._asdict(), host._asdict()
         for late in (False, True):
@@ -138,9 +147,7 @@ class CudaTable:
         return found.copy_to_host().nonzero()[0]
 
     def grow(self, capacity: int) -> None:
-        """Make the table at least ``capacity`` rows long; rows keep their places."""
-        if capacity <= self.capacity:
-            return
+        """Make the table ``capacity`` rows long; rows keep their places."""
         larger, old = _up(new_state(capacity, self.weights)), self.capacity
         for new, array in zip(larger, self._state, strict=True):
             if array.size:
@@ -159,10 +166,6 @@ class CudaTable:
         """Set the rows of an array of ``State`` from ``start`` on."""
         if values.size:
             getattr(self._state, name)[start : start + len(values)].copy_to_device(np.array(values))
-
-    def snapshot(self, used: int) -> State:
-        """Return a copy of the first ``used`` rows."""
-        return State._make(self.read(name, 0, used) for name in State._fields)
 
 
 def _at(kernel: Any, blocks: int, threads: int, shared_bytes: int) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge_lstm.bundle import Bundle
 from edge_lstm.core import lstm
 from edge_lstm.core.cache import kernel
+from edge_lstm.core.cpu import DONE
 from edge_lstm.core.dot import TILE
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import (
@@ -34,6 +35,8 @@ from edge_lstm.core.table import (
     new_scratch,
     new_state,
 )
+from edge_lstm.device import faster
+from edge_lstm.errors import StateError
 from tests.bundles import hostile_stream, random_bundle, random_stream
 from tests.reference import Reference
 
@@ -81,9 +84,11 @@ def both(bundle: Bundle, rows: int, threads: int = 4) -> tuple[Engine, CudaTable
 
 
 def advance_both(engine: Engine, table: CudaTable, rows: I64, t: F64, x: F64, now: float = 0.0) -> Results:
-    mine, its = engine.advance(rows, t, x, now), table.advance(rows, t, x, now)
+    mine = engine.advance(rows, t, x, now)
+    assert table.advance(rows, t, x, now) == DONE
+    its = table.results(len(rows))
     assert_same(mine, its)
-    assert_same_state(engine.state, table.snapshot(engine.capacity))
+    assert_same_state(engine.state, table.state)
     return its
 
 
@@ -119,7 +124,7 @@ def test_hostile_streams(judge: str) -> None:
                 )  # fmt: skip
                 assert (QUALITIES[its.quality[k]], REASONS[its.reason[k]]) == (expected.quality, expected.reason)
                 assert PHASES[its.phase[k]] == expected.alert
-    state = table.snapshot(2)
+    state = table.state
     for row, oracle in enumerate(oracles):
         assert np.array_equal(state.h[row, :, :3], oracle.h)
         assert np.array_equal(state.c[row, :, :3], oracle.c)
@@ -149,8 +154,9 @@ def test_weights_that_do_not_fit() -> None:
     t, x = random_stream(9, 2)
     rows = np.arange(9) % 3
     its = advance_both(engine, table, rows, t, x)
-    assert_same(its, slow.advance(rows, t, x))
-    assert_same_state(engine.state, slow.snapshot(3))
+    assert slow.advance(rows, t, x) == DONE
+    assert_same(its, slow.results(9))
+    assert_same_state(engine.state, slow.state)
 
 
 def test_extreme_state_and_weights() -> None:
@@ -187,7 +193,7 @@ def test_table_grows_and_is_written() -> None:
     engine.reset(1)
     for name, array in engine.state._asdict().items():
         table.write(name, 1, np.zeros_like(array[1:2]))
-    assert_same_state(engine.state, table.snapshot(5))
+    assert_same_state(engine.state, table.state)
     assert table.read("row", 1, 3)[:, IN_ALERT].tolist() == [0.0, 0.0]
 
 
@@ -201,9 +207,31 @@ def test_silence() -> None:
         advance_both(engine, table, rows, np.full(len(rows), t[k]), np.tile(x[k], (len(rows), 1)), 10.0 + k)
     for now in (39.0, 60.0, 60.0, 500.0):
         assert engine.silent(3, now, 1.0).tolist() == table.silent(3, now, 1.0).tolist()
-        assert_same_state(engine.state, table.snapshot(3))
+        assert_same_state(engine.state, table.state)
     its = advance_both(engine, table, np.arange(3), np.full(3, t[-1] + 500), np.tile(x[0], (3, 1)), 510.0)
     assert (its.silence > 0).all()
+
+
+def test_engine_on_a_device() -> None:
+    """The same engine, its table on the device: everything that Engine offers."""
+    bundle = random_bundle("adaptive", hidden=2)
+    cpu, gpu = Engine(bundle.weights, 2, BUDGET_S), Engine(bundle.weights, 2, BUDGET_S, device="cuda")
+    assert (cpu.device, gpu.device) == ("cpu", "cuda")
+    t, x = random_stream(8, 1)
+    for engine in (cpu, gpu):
+        engine.advance(np.arange(8) % 2, t, x)
+        engine.grow(4)
+        engine.advance(np.arange(4), t[:4] + 100, x[:4])
+        engine.reset(1)
+        with pytest.raises(StateError, match="row 4 in a table of 4"):
+            engine.advance(np.array([0, 4]), t[:2], x[:2])
+        with pytest.raises(StateError, match=r"float64 \(3, 1\), expected"):
+            engine.advance(np.arange(2), t[:2], x[:3])
+    assert_same_state(cpu.state, gpu.state)
+    again = Engine(bundle.weights, 1, BUDGET_S, device="cuda")
+    again.restore(gpu.snapshot(4))
+    assert again.read("h", 0, 4).tobytes() == cpu.read("h", 0, 4).tobytes()
+    assert faster(bundle.weights, 2) in ("cpu", "cuda")
 
 
 def test_schedule() -> None:

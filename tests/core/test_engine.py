@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import numba.cuda
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from edge_lstm.core.table import (
     Results,
     State,
 )
+from edge_lstm.device import faster
 from edge_lstm.errors import StateError
 from tests.bundles import hostile_stream, random_bundle, random_stream
 
@@ -245,6 +247,30 @@ def test_wrong_shapes_are_refused() -> None:
         with pytest.raises(StateError, match=r"expected|in a table of 3"):
             engine.advance(bad_rows, bad_t, bad_x)
     assert not any(array.any() for array in engine.state)
+
+
+def test_no_device() -> None:
+    if numba.cuda.is_available():
+        pytest.skip("there is one")
+    weights = bundle_of("fitted").weights
+    with pytest.raises(StateError, match="there is no CUDA device"):
+        Engine(weights, 1, device="cuda")
+    assert faster(weights, 10) == "cpu"
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_threads_give_the_same_bits(judge: str) -> None:
+    """Rows mixed and repeated, in calls that are shared and in such that are not worth it."""
+    bundle = bundle_of(judge)
+    alone, shared = (Engine(bundle.weights, 400, BUDGET_S, threads=threads) for threads in (1, 3))
+    rows = np.random.default_rng(0).integers(0, 400, 6000)
+    t, x = troubled(bundle, len(rows), 4)
+    for part in (slice(0, 5000), slice(5000, 5100), slice(5100, 6000)):
+        assert run(alone, rows[part], t[part], x[part]) == run(shared, rows[part], t[part], x[part])
+    for row in range(400):
+        assert row_bits(alone.state, row) == row_bits(shared.state, row)
+    with pytest.raises(StateError, match="row 400 in a table of 400"):
+        shared.advance(rows + 1 + (rows.max() < 399), t, x)
 
 
 def test_nothing_to_do() -> None:
