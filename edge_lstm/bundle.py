@@ -161,7 +161,7 @@ def seal(
     """
     room = {
         "golden.t": np.asarray(golden_t, np.float64),
-        "golden.x": np.asarray(golden_x, np.float64),
+        "golden.x": np.ascontiguousarray(golden_x, np.float64),
         "golden.surprise": np.zeros(len(golden_t)),
         "golden.forecast": np.zeros((*golden_x.shape, 2)),
     }

@@ -14,16 +14,12 @@ from safetensors.numpy import load_file, save_file
 
 from edge_lstm.bundle import Bundle, read
 from edge_lstm.core.engine import WEEK_S, Engine
-from edge_lstm.core.table import (
-    OUTCOMES,
-    SCORED,
-    SEEN,
-    TIME,
-    Results,
-)
+from edge_lstm.core.table import ACTIVE, OUTCOMES, SCORED, SEEN, START, TIME, WARMING_UP
 from edge_lstm.errors import PayloadError, StateError
 from edge_lstm.messages import Alert, Score
 from edge_lstm.report import Reporter
+
+BLOCK = 4096  # samples of a long recording that are taken at once; their results take 600 kB
 
 
 class Scores(NamedTuple):
@@ -98,12 +94,13 @@ class Detector:
         self._x[0] = values
         self._t[0] = self._next_time() if t is None else t
         results = self._engine.advance(self._row, self._t, self._x)
-        if results.outcome[0] != SCORED:
+        [score] = self._reporter.scores(("",), self._t, results)
+        if score is None:
             reason = OUTCOMES[results.outcome[0]]
             detail = f"t = {self._t[0]}, x = {self._x[0].tolist()}, last t = {self._time()}"
             raise PayloadError(reason, detail)
         self.alerts = self._reporter.alerts("", float(self._t[0]), results, 0)
-        return self._reporter.score("", float(self._t[0]), results, 0)
+        return score
 
     def score_many(self, x: ArrayLike, t: ArrayLike | None = None) -> Scores:
         """Take many samples of the stream, in order; the same bits as one by one.
@@ -123,28 +120,27 @@ class Detector:
             if t is None
             else np.ascontiguousarray(t, np.float64)
         )
-        results = self._engine.advance(np.zeros(n, np.int64), times, samples)
-        return self._scores(times, results)
+        self.alerts = []
+        parts = [self._scores(times[k : k + BLOCK], samples[k : k + BLOCK]) for k in range(0, max(n, 1), BLOCK)]
+        score, surprise, alert = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return Scores(score, surprise, alert, self.alerts)
 
-    def _scores(self, t: NDArray[np.float64], results: Results) -> Scores:
-        known = (results.outcome == SCORED) & (results.quality != 1)
-        self.alerts = [
-            alert
-            for k in np.flatnonzero(results.phase).tolist()
-            for alert in self._reporter.alerts("", float(t[k]), results, k)
-        ]
-        return Scores(
-            score=np.where(known, results.score, np.nan),
-            surprise=np.where(known, results.surprise, np.nan),
-            alert=(results.phase == 1) | (results.phase == 2),
-            alerts=self.alerts,
-        )
+    def _scores(
+        self, t: NDArray[np.float64], x: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Take a block of samples; return score, surprise, alert, and note the events."""
+        results = self._engine.advance(np.zeros(len(t), np.int64), t, x)
+        for k in np.flatnonzero(results.phase).tolist():
+            self.alerts += self._reporter.alerts("", float(t[k]), results, k)
+        known = (results.outcome == SCORED) & (results.quality != WARMING_UP)
+        score, surprise = np.where(known, results.score, np.nan), np.where(known, results.surprise, np.nan)
+        return score, surprise, (results.phase == START) | (results.phase == ACTIVE)
 
     def _time(self) -> float:
-        return float(self._engine.state.row[0, TIME])
+        return float(self._engine.read("row", 0, 1)[0, TIME])
 
     def _next_time(self) -> float:
-        return self._time() + self._period_s if self._engine.state.row[0, SEEN] else 0.0
+        return self._time() + self._period_s if self._engine.read("row", 0, 1)[0, SEEN] else 0.0
 
     def reset(self) -> None:
         """Forget everything; the next sample is the first."""

@@ -9,11 +9,13 @@ clock, thread, file or network; times come with the messages, ``now`` from whoev
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import repeat
 from typing import Literal
 
 import msgspec
 
 from edge_lstm.bundle import Bundle
+from edge_lstm.changes import Changes
 from edge_lstm.core.table import IN_ALERT, OUTCOMES, SCORED, START_END
 from edge_lstm.errors import PayloadError
 from edge_lstm.lane import Advanced, Lane, Settings
@@ -22,7 +24,7 @@ from edge_lstm.report import Reporter
 from edge_lstm.stages.decode import Decoder, Source
 from edge_lstm.stages.encode import alert_topic, encode_alert, encode_score, score_topic
 
-Publish = Literal["every", "alerts"]
+Publish = Literal["every", "changes", "alerts"]
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prefix: first levels of every topic of ours.
-        publish: ``every`` score, or alerts only.
+        publish: ``every`` score, those that say something new (``changes``), or alerts only.
         score_qos: of scores, which are never retained.
         alert_qos: of alerts, which are retained, so that a late subscriber sees the last one.
     """
@@ -53,7 +55,16 @@ class Route:
         self.lane = Lane(bundle, settings, join=self.decoder.pattern.joins)
         self.reporter = Reporter(bundle)
         self.outputs = outputs
+        self.changes = Changes()
         self.silent: dict[str, float] = {}
+
+    def scores(self, advanced: Advanced) -> Iterable[Score | None]:
+        """Return what is published of each sample, ``None`` where that is nothing."""
+        publish, streams = self.outputs.publish, advanced.streams
+        if publish == "alerts":
+            return repeat(None, len(streams))
+        scores = self.reporter.scores(streams, advanced.t, advanced.results)
+        return scores if publish == "every" else map(self.changes.pick, scores)
 
 
 class Pipeline:
@@ -104,41 +115,46 @@ class Pipeline:
             except PayloadError as error:
                 self.dropped[error.reason] += 1
                 self.examples[error.reason] = f"{message.topic[:80]!r}: {error}"
-        return [out for route in self.routes for out in self._flush(route, now, wall)]
+        out: list[Message] = []
+        for route in self.routes:
+            self._count_refused(route.lane)
+            if route.lane:
+                out += self._flush(route, now, wall)
+        return out
 
     def _flush(self, route: Route, now: float, wall: float) -> Iterable[Message]:
-        advanced = route.lane.flush(now)
-        self._count(route.lane, advanced)
-        outputs, reporter = route.outputs, route.reporter
-        every = outputs.publish == "every"
+        lane, outputs, reporter = route.lane, route.outputs, route.reporter
+        advanced = lane.flush(now)
+        self._count(advanced)
         results = advanced.results
-        phases, outcomes = results.phase.tolist(), results.outcome.tolist()
-        silences = results.silence.tolist()
+        phases, silences = results.phase.tolist(), results.silence.tolist()
         covered: set[str] = set()  # streams whose last word of alerts is that a silence ended
-        for k, (stream, t) in enumerate(zip(advanced.streams, advanced.t.tolist(), strict=True)):
+        for k, (stream, score) in enumerate(zip(advanced.streams, route.scores(advanced), strict=True)):
             if silences[k]:
                 covered.add(stream)
                 yield _alert_out(reporter.silence(stream, wall, route.silent.pop(stream, wall), over=True), outputs)
-            if every and outcomes[k] == SCORED:
-                yield _score_out(reporter.score(stream, t, results, k), outputs)
+            if score is not None:
+                yield _score_out(score, outputs)
             if phases[k] and not (phases[k] == START_END and silences[k]):  # silence said it already
-                for alert in reporter.alerts(stream, t, results, k):
+                for alert in reporter.alerts(stream, float(advanced.t[k]), results, k):
                     self.alerts += alert.phase == "start"
                     covered.discard(stream)
                     yield _alert_out(alert, outputs)
         for stream in covered:
-            row = route.lane.rows[stream]
-            if route.lane.engine.state.row[row, IN_ALERT]:  # a late subscriber shall see it, so it is told again
-                yield _alert_out(reporter.unfinished("start", stream, route.lane.engine, row), outputs)
+            row = lane.rows[stream]
+            if lane.row_number(row, IN_ALERT):  # a late subscriber shall see it, so it is told again
+                yield _alert_out(reporter.unfinished("start", stream, lane.engine, row), outputs)
 
-    def _count(self, lane: Lane, advanced: Advanced) -> None:
-        n = len(advanced.streams)
-        self.samples += n
-        for outcome in advanced.results.outcome.tolist():
-            if outcome == SCORED:
-                self.scored += 1
-            else:
-                self.dropped[OUTCOMES[outcome]] += 1
+    def _count(self, advanced: Advanced) -> None:
+        outcomes = advanced.results.outcome.tolist()
+        scored = outcomes.count(SCORED)
+        self.samples += len(outcomes)
+        self.scored += scored
+        if scored < len(outcomes):
+            self.dropped.update(OUTCOMES[outcome] for outcome in outcomes if outcome != SCORED)
+
+    def _count_refused(self, lane: Lane) -> None:
+        """Count what did not get as far as the engine."""
         if lane.refused:
             self.dropped["stream_limit"] += lane.refused
             self.samples += lane.refused
@@ -172,7 +188,7 @@ class Pipeline:
         out = []
         for route in self.routes:
             lane, reporter = route.lane, route.reporter
-            rows = lane.engine.state.row[: len(lane.streams), IN_ALERT].nonzero()[0].tolist()
+            rows = lane.engine.read("row", 0, len(lane.streams))[:, IN_ALERT].nonzero()[0].tolist()
             alerts = [reporter.silence(stream, wall, start, over=True) for stream, start in route.silent.items()]
             alerts += [reporter.unfinished("end", lane.streams[row], lane.engine, row) for row in rows]
             out += [_alert_out(alert, route.outputs) for alert in alerts]

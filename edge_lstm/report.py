@@ -1,5 +1,6 @@
 """From the engine's arrays to the nouns that are published."""
 
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from edge_lstm.bundle import Bundle
@@ -14,6 +15,7 @@ from edge_lstm.core.table import (
     QUALITIES,
     REASON,
     REASONS,
+    SCORED,
     START,
     START_END,
     STRENGTH,
@@ -26,6 +28,7 @@ from edge_lstm.messages import Alert, Cause, Phase, Quality, Score
 GAUSS_95 = 1.959963984540054  # half a 95 % band in standard deviations
 LAPLACE_95 = 2.995732273553991  # the same in Laplace scales, ln 20
 
+KINDS = cast(tuple[Quality, ...], QUALITIES)
 TOLD: dict[int, tuple[Phase, ...]] = {START: ("start",), END: ("end",), START_END: ("start", "end")}
 
 
@@ -41,19 +44,19 @@ class Reporter:
         self._channels = bundle.metadata.channels
         self._band = GAUSS_95 if bundle.weights.norms.kind == FITTED else LAPLACE_95
 
-    def score(self, stream: str, t: float, results: Results, k: int) -> Score:
-        """Return what sample ``k`` of the results says of a stream."""
-        known = results.quality[k] != WARMING_UP
-        return Score(
-            stream=stream,
-            t=t,
-            score=float(results.score[k]) if known else None,
-            surprise=float(results.surprise[k]) if known else None,
-            quality=cast(Quality, QUALITIES[results.quality[k]]),
-            alert=bool(START <= results.phase[k] < END),
-            reason=REASONS[results.reason[k]],
-            model=self.model,
-        )
+    def scores(self, streams: Iterable[str], t: F64, results: Results) -> Iterator[Score | None]:
+        """Yield what each sample of the results says of its stream; ``None`` for one that was not taken."""
+        r, model = results, self.model
+        columns = (t, r.outcome, r.score, r.surprise, r.quality, r.phase, r.reason)
+        lists = (column.tolist() for column in columns)  # once a block: a number at a time, NumPy takes longer than we
+        for stream, time, outcome, score, surprise, quality, phase, reason in zip(streams, *lists, strict=True):
+            if outcome != SCORED:
+                yield None
+                continue
+            if quality == WARMING_UP:
+                score = surprise = None
+            on = START <= phase < END
+            yield Score(stream, time, score, surprise, KINDS[quality], on, REASONS[reason], model)
 
     def alerts(self, stream: str, t: float, results: Results, k: int) -> list[Alert]:
         """Return the alerts that sample ``k`` starts or ends, in order; usually none."""
@@ -65,11 +68,11 @@ class Reporter:
 
     def unfinished(self, phase: Phase, stream: str, engine: Engine, row: int) -> Alert:
         """Return the alert that a row is in, as it stands: to be told again, or ended with the last sample."""
-        state = engine.state.row[row]
+        state, cause = engine.read("row", row, row + 1)[0], engine.read("peak", row, row + 1)[0]
         t, start, peak, strength, reason, level = state[
             [TIME, ALERT_START, PEAK_TIME, STRENGTH, REASON, LEVEL]
         ].tolist()
-        return self._alert(phase, stream, t, [start, peak, t, strength, reason], level, engine.state.peak[row])
+        return self._alert(phase, stream, t, [start, peak, t, strength, reason], level, cause)
 
     def _alert(self, phase: Phase, stream: str, t: float, event: list[float], level: float, cause: F64) -> Alert:
         start, peak, end, strength, reason = event

@@ -119,7 +119,9 @@ def test_clock_reader_finds_clocks() -> None:
     assert len(clock_and_file_calls(source)) == 4
 
 
-@pytest.mark.parametrize("place", ["stages", "core", "messages.py", "errors.py", "report.py", "lane.py", "pipeline.py"])
+@pytest.mark.parametrize(
+    "place", ["stages", "core", "messages.py", "errors.py", "report.py", "changes.py", "lane.py", "pipeline.py"]
+)
 def test_no_clock_and_no_file(place: str) -> None:
     allowed = {"core/cache.py": "Path.read_bytes"}  # its digest of the sources names the cache's folder
     for file in _files(ROOT / "edge_lstm" / place):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_lstm.bundle import Bundle
+from edge_lstm.changes import Changes
 from edge_lstm.core.table import OUTCOMES
 from edge_lstm.detector import Detector
 from edge_lstm.errors import PayloadError
@@ -124,6 +125,23 @@ def test_alerts_alone() -> None:
     assert quiet.handle(messages) == [m for m in every if m.topic.endswith("/alert")] != []
     assert quiet.scored == len(scores_in(every))
     assert quiet.alerts == len([alert for alert in alerts_in(every) if alert.phase == "start"])
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_changes_alone(batch: int) -> None:
+    """What is published is some of what ``every`` publishes, the news among it, whatever the batches."""
+    bundle = bundle_of("fitted")
+    messages = messages_of("plant/a/data", *stream_of(bundle, 1))
+    every = pipeline_of(bundle).handle(messages)
+    some = pipeline_of(bundle, publish="changes")
+    out = [m for k in range(0, len(messages), batch) for m in some.handle(messages[k : k + batch])]
+    changes = Changes()
+    expected = [m for m in every if m.topic.endswith("/alert") or changes.pick(scores_in([m])[0])]
+    assert out == expected
+    assert some.scored == len(scores_in(every)) > len(scores_in(out)) > 2
+    flags = [score.alert for score in scores_in(every)]
+    seen = [score.alert for score in scores_in(out)]
+    assert np.count_nonzero(np.diff(seen)) == np.count_nonzero(np.diff(flags)) > 0
 
 
 def test_an_alert_shows_in_the_scores_between() -> None:

@@ -40,7 +40,7 @@ def samples(device: Device, rows: int) -> tuple[NDArray[np.float64], NDArray[np.
 
 def run(bundle: Bundle, t: NDArray[np.float64], x: NDArray[np.float64]) -> Results:
     """Return what a fresh row makes of a device's samples."""
-    return Engine(bundle.weights, 1).advance(np.zeros(len(t), np.int64), t, x)
+    return Engine(bundle.weights, 1).advance(np.zeros(len(t), np.int64), t, np.ascontiguousarray(x))
 
 
 def starts(results: Results) -> NDArray[np.int64]:

@@ -95,7 +95,7 @@ class Engine:
             raise StateError(message)
         found = ", ".join(f"{a.dtype} {a.shape}" for a in (rows, t, x))
         n, channels = len(rows), self.channels
-        expected = f"int64 ({n},), float64 ({n},), float64 ({n}, {channels}), contiguous"
+        expected = f"int64 ({n},), float64 ({n},), float64 ({n}, {channels}), contiguous and writable"
         raise StateError(f"rows, t, x are {found}, expected {expected}")
 
     def compile(self) -> None:

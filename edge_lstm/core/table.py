@@ -4,7 +4,7 @@ Symbols: S rows, L layers, H hidden units, I network inputs, C channels, P = the
 n samples of one call. Everything that changes per sample is in ``State``; a row of it is one stream.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +150,8 @@ class Results(NamedTuple):
 
     def head(self, n: int) -> "Results":
         """Return views of the first ``n`` samples."""
-        return Results._make(array[:n] for array in self._asdict().values())
+        arrays: tuple[NDArray[Any], ...] = tuple(self)
+        return Results._make([array[:n] for array in arrays])
 
 
 def pad(n: int) -> int:

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from edge_lstm.bundle import Bundle, read
 from edge_lstm.daemon import toml
 from edge_lstm.daemon.broker import Broker, open_broker
 from edge_lstm.daemon.config import Config, Output, SourceOptions
 from edge_lstm.daemon.toml import Place, Problems
+from edge_lstm.daemon.traffic import HELD
+from edge_lstm.device import faster
 from edge_lstm.errors import ConfigError, EdgeLstmError
 from edge_lstm.lane import Settings
 from edge_lstm.options import default_weights, parse_budget
@@ -105,8 +109,10 @@ class Routes:
             window_s=source.window_s,
             silence_s=source.silence_s,
             max_streams=source.max_streams,
+            device=faster(bundle.weights, min(source.max_streams, HELD)) if source.device == "auto" else source.device,
         )
-        return Route(source, bundle, settings, self._outputs)
+        outputs = msgspec.structs.replace(self._outputs, publish=source.publish or self._outputs.publish)
+        return self._try((*place, "device"), lambda: Route(source, bundle, settings, outputs))
 
     def _bundle(self, source: SourceOptions) -> Bundle:
         path = toml.file_of(self._folder, "weights", source.weights) if source.weights else default_weights()

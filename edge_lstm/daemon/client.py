@@ -2,18 +2,18 @@
 
 import secrets
 
-from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_lstm.daemon.broker import Broker
+from edge_lstm.daemon.wire import WiredClient
 
 SESSION_S = 86_400  # how long the broker keeps messages for us; MQTT 5
 LARGEST_PACKET = 131_072  # bytes; MQTT 5, elsewhere the broker has to limit it
 
 
-def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> Client:
+def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> WiredClient:
     """Return a client that knows where to connect to; it does not do so yet.
 
     Args:
@@ -23,7 +23,7 @@ def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> 
     """
     mqtt = broker.mqtt
     five = mqtt.protocol == "5"
-    client = Client(
+    client = WiredClient(
         CallbackAPIVersion.VERSION2,
         client_id=mqtt.client_id or f"edge-lstm-{secrets.token_hex(4)}",
         clean_session=None if five else mqtt.clean,

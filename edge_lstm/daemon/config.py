@@ -66,7 +66,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prefix: first levels of every topic of ours.
-        publish: ``every`` score, or ``alerts`` only.
+        publish: ``every`` score, those that say something new (``changes``), or ``alerts`` only.
     """
 
     prefix: str = "edge-lstm"
@@ -87,17 +87,21 @@ class SourceOptions(Source, frozen=True, kw_only=True):
     Attributes:
         weights: a bundle, from the configuration's folder; empty: the universal one.
         budget: alerts that chance may raise per stream, such as ``1/week``, ``2/day`` or ``12h``.
+        publish: as in ``Output``, which it goes before; empty: as there.
         window_s: values of one sample may come this far apart, in several messages; 0: they are joined only where
             ``{channel}`` makes several topics one stream, within a second.
         silence_s: a shorter silence is never an alert; 0: none is.
         max_streams: further streams are refused, and counted.
+        device: where the streams' rows are; ``auto`` tries out, at the start, which is faster for a full batch.
     """
 
     weights: str = ""
     budget: str = "1/week"
+    publish: Literal["", "every", "changes", "alerts"] = ""
     window_s: Annotated[float, Meta(ge=0, le=86_400)] = DEFAULTS.window_s
     silence_s: Annotated[float, Meta(ge=0, le=31_536_000)] = DEFAULTS.silence_s
     max_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULTS.max_streams
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

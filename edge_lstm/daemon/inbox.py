@@ -13,12 +13,10 @@ class Inbox:
     """Messages in order of arrival, bounded by whoever reads while it is not ``full``.
 
     Attributes:
-        arrived: bytes of all messages so far, about.
         too_large: messages that were not kept, because no decoder takes as many bytes.
     """
 
     def __init__(self) -> None:
-        self.arrived = 0
         self.too_large = 0
         self._messages: deque[Message] = deque()
         self._kept = 0
@@ -33,7 +31,6 @@ class Inbox:
 
     def put(self, message: Message) -> None:
         """Keep a message."""
-        self.arrived += _size(message)
         if len(message.payload) > MAX_PAYLOAD_BYTES:
             self.too_large += 1
             return
@@ -42,7 +39,12 @@ class Inbox:
 
     def take(self, count: int) -> list[Message]:
         """Return the first messages, so many at most; they are no longer kept."""
-        taken = [self._messages.popleft() for _ in range(min(count, len(self._messages)))]
+        if count >= len(self._messages):
+            taken = list(self._messages)
+            self._messages.clear()
+            self._kept = 0
+            return taken
+        taken = [self._messages.popleft() for _ in range(count)]
         self._kept -= sum(map(_size, taken))
         return taken
 

@@ -71,11 +71,11 @@ class Service:
                 due = now + CHORES_S
                 self._chores(now)
             link.wait(due - now)
-            messages = link.receive()
+            messages = link.traffic.receive()
             if messages:
                 self._publish(self._pipeline.handle(messages, link.hearing.seconds, link.hearing.wall))
-            link.acknowledge()
-            link.flush()
+            link.traffic.acknowledge()
+            link.traffic.flush()
 
     def _leave(self) -> None:
         """End what nobody will watch any more, and say goodbye."""
@@ -86,7 +86,7 @@ class Service:
 
     def _publish(self, messages: list[Message]) -> None:
         for message in messages:
-            self._link.publish(message)
+            self._link.traffic.publish(message)
 
     def _chores(self, now: float) -> None:
         """Do what is due once a second."""
@@ -98,14 +98,14 @@ class Service:
         if now >= self._stats_at:
             self._stats_at = now + STATS_S
             self._publish([self._stats(now)])
-        link.flush()
+        link.traffic.flush()
         self._summary.write(now, self._pipeline, link)
 
     def _stats(self, now: float) -> Message:
         pipeline, link = self._pipeline, self._link
         stats = {
             "uptime_s": round(now - self._started, 1),
-            "received": pipeline.received + link.bad_topics + link.inbox.too_large,
+            "received": pipeline.received + link.traffic.bad_topics + link.traffic.inbox.too_large,
             "samples": pipeline.samples,
             "scored": pipeline.scored,
             "alerts": pipeline.alerts,
@@ -120,7 +120,7 @@ class Service:
 def dropped(pipeline: Pipeline, link: Link) -> Counter[str]:
     """Return everything that was dropped so far, by reason."""
     counts = pipeline.dropped.copy()
-    counts.update(bad_topic=link.bad_topics, too_large=link.inbox.too_large, unsent=link.unsent)
+    counts.update(bad_topic=link.traffic.bad_topics, too_large=link.traffic.inbox.too_large, unsent=link.traffic.unsent)
     return +counts
 
 

@@ -155,6 +155,6 @@ def _short(value: Any) -> str:
 def _expected(error: msgspec.ValidationError, kind: Any) -> str:
     """Put msgspec's words into a sentence of ours."""
     if get_origin(kind) is Literal:
-        return f"expected one of {', '.join(map(repr, get_args(kind)))}"
+        return f"expected one of {', '.join(repr(word) for word in get_args(kind) if word)}"
     text = str(error).split(" - at ")[0].replace("`", "").replace(" | null", "")
     return text[0].lower() + text[1:]

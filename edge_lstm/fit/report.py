@@ -62,7 +62,8 @@ class FitReport(NamedTuple):
 
 def replay(bundle: Bundle, sequence: Sequence) -> Replay:
     """Run one sequence through a fresh row of the engine."""
-    results = Engine(bundle.weights, 1).advance(np.zeros(len(sequence.t), np.int64), sequence.t, sequence.x)
+    x = np.ascontiguousarray(sequence.x)
+    results = Engine(bundle.weights, 1).advance(np.zeros(len(x), np.int64), sequence.t, x)
     return Replay(results.forecast.copy(), results.surprise.copy(), results.score.copy())
 
 

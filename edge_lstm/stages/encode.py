@@ -4,6 +4,7 @@ A value that is not there, or not finite, is ``null``.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -24,6 +25,7 @@ def encode_alert(alert: Alert) -> bytes:
     return _encode(alert)
 
 
+@lru_cache(maxsize=16_384)
 def score_topic(prefix: str, stream: str) -> str:
     """Return where a stream's scores go."""
     return f"{prefix}/{_topic_part(stream)}/score"

@@ -76,7 +76,11 @@ BAD = {
     "QoS 2": (f"[output]\nscore_qos = 2\n{SOURCE}", "FILE:2: score_qos is 2, expected int <= 1"),
     "unknown word": (
         f"[output]\npublish = 'all'\n{SOURCE}",
-        "FILE:2: publish is 'all', expected one of 'every', 'alerts'",
+        "FILE:2: publish is 'all', expected one of 'every', 'changes', 'alerts'",
+    ),
+    "publish of a source": (
+        f"{SOURCE}publish = 'all'\n",
+        "FILE:4: publish is 'all', expected one of 'every', 'changes', 'alerts'",
     ),
     "unknown protocol": (f"[mqtt]\nprotocol = 5\n{SOURCE}", "FILE:2: protocol is 5, expected one of '3.1.1', '5'"),
     "unknown format": (
@@ -317,3 +321,12 @@ def test_the_universal_bundle_is_named_when_it_is_missing(monkeypatch: pytest.Mo
     monkeypatch.setattr("edge_lstm.options.files", lambda _package: tmp_path / "weights")
     with pytest.raises(ConfigError, match=r"weights/universal\.safetensors is not there"):
         default_weights()
+
+
+def test_a_source_has_its_own_way_to_publish(folder: Path) -> None:
+    path = folder / "config.toml"
+    more = "[[source]]\ntopic = 't/+'\nweights = 'fitted.safetensors'\npublish = 'every'\n"
+    path.write_text(f"[output]\npublish = 'changes'\nprefix = 'ours'\n{SOURCE}{more}")
+    assert [route.outputs for route in prepare_file(path).routes] == [
+        Outputs(prefix="ours", publish="changes"), Outputs(prefix="ours", publish="every"),
+    ]  # fmt: skip

@@ -74,6 +74,33 @@ def test_scores_are_those_of_the_pipeline_bit_for_bit(
     assert info["sources"][0]["model"] == f"{bundle.metadata.name}-{bundle.digest}"
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_changes_are_those_of_the_pipeline(
+    broker: Broker, listen: Listen, start: Start, bundle: Bundle, weights: Path, tmp_path: Path, qos: int
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f"[mqtt]\nbroker = '{broker.url}'\nqos = {qos}\n[output]\nscore_qos = {qos}\npublish = 'alerts'\n"
+        f"[[source]]\ntopic = 'plant/+/data'\nweights = '{weights}'\npublish = 'changes'\n"
+    )
+    listener = listen()
+    daemon = start("run", "-c", config)
+    online(daemon, listener)
+    sent = stream(300)
+    outputs = Outputs(publish="changes", score_qos=qos)
+    offline = Pipeline([Route(Source("plant/+/data"), bundle, Settings(), outputs)]).handle(sent)
+    for message in sent:
+        listener.publish(message.topic, message.payload, qos)
+    topic = "edge-lstm/plant/pump/data/score"
+    expected = [message.payload for message in offline if message.topic == topic]
+    wait_for(lambda: len(listener.payloads(topic)) >= len(expected), "the scores that say something new")
+    code, log = daemon.end()
+    assert code == 0, log
+    assert listener.payloads(topic) == expected
+    assert 2 <= len(expected) < 300
+    assert json.loads(listener.payloads("edge-lstm/stats")[-1])["scored"] == 300
+
+
 def test_the_will_tells_of_a_sudden_end(broker: Broker, listen: Listen, start: Start, weights: Path) -> None:
     listener = listen()
     daemon = start(*options(broker, weights))

@@ -21,7 +21,7 @@ def test_streams_can_be_drawn() -> None:
 
 
 def test_the_kernels_compiler_is_the_cores_own() -> None:
-    for folder in ("edge_lstm", "weights", "bench", "demo", "firmware_sim"):
+    for folder in ("edge_lstm", "weights", "demo", "firmware_sim"):
         for path in (ROOT / folder).rglob("*.py"):
             if path.parent != ROOT / "edge_lstm" / "core":
                 assert "core.cache" not in path.read_text(), path

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_lstm.errors import ConfigError, PayloadError
 from edge_lstm.messages import Message, Sample
@@ -184,3 +186,40 @@ def test_refused_paths(path: str) -> None:
 def test_refused_periods(period_s: float) -> None:
     with pytest.raises(ConfigError, match="period_s"):
         Decoder(Source("a", period_s=period_s))
+
+
+# ---- The short way through plain objects ---------------------------------------------------------
+
+KEYS = st.sampled_from(["t", "ts", "time", "seq", "a", "b", "value", "a.b", "ON", "", "x\x07"])
+VALUES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**70), 2**70), st.booleans(), st.none(),
+    st.sampled_from(["ON", "unknown", "21.5", "text", "2026-01-31T12:00:00Z"]), st.just([1.0]), st.just({"c": 2.0}),
+)  # fmt: skip
+SOURCES: list[dict[str, Any]] = [
+    {},
+    {"time": "arrival"},
+    {"time": "ts", "time_unit": "ms"},
+    {"time": "a.t"},
+    {"channels": {"a": "a", "q": "b"}},
+    {"channels": {"t": "t", "c": "a.c"}},
+    {"values": {"ON": 1.0, "true": 1.0}, "coerce": True},
+    {"format": "zigbee2mqtt"},
+    {"format": "tasmota"},
+]
+
+
+def outcome(decoder: Decoder, message: Message) -> Any:
+    try:
+        return [(sample.t, list(sample.values.items())) for sample in decoder.decode(message)]
+    except PayloadError as error:
+        return error.reason, str(error)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@given(fields=st.lists(st.dictionaries(KEYS, VALUES, max_size=5), min_size=1, max_size=3))
+def test_both_ways_say_the_same(source: dict[str, Any], fields: list[dict[str, Any]]) -> None:
+    short, long = Decoder(Source("a", **source)), Decoder(Source("a", **source))
+    long._read.__self__._flat = None  # type: ignore[attr-defined]
+    for each in fields:
+        message = Message("a", json.dumps(each).encode(), ARRIVED)
+        assert outcome(short, message) == outcome(long, message)

@@ -87,19 +87,19 @@ def _record(link: "Link", file: TextIO, until: float) -> int:
             if link.failure and not link.connects:
                 raise BrokerError(link.failure)
             link.wait(min(until - now, 1.0))
-            messages = link.receive()
+            messages = link.traffic.receive()
             file.writelines(line(message) for message in messages)
             file.flush()
-            link.acknowledge()
-            link.flush()
+            link.traffic.acknowledge()
+            link.traffic.flush()
             count += len(messages)
             if connects == 0 < link.connects:
                 logs.start("warning")  # from now on we try again
     except KeyboardInterrupt:
         pass
     link.close(1.0)
-    if link.inbox.too_large:
-        sys.stderr.write(f"edge-lstm: left out {link.inbox.too_large} messages larger than any decoder takes\n")
+    if link.traffic.inbox.too_large:
+        sys.stderr.write(f"edge-lstm: left out {link.traffic.inbox.too_large} messages larger than any decoder takes\n")
     return count
 
 

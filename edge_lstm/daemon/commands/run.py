@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, help="of the payloads; default: json")
     parser.add_argument("--budget", help="alerts that chance may raise per stream (1/week)")
     parser.add_argument("--prefix", help="first levels of the topics to publish under (edge-lstm)")
-    parser.add_argument("--publish", choices=("every", "alerts"), help="every score (default), or alerts only")
+    parser.add_argument("--publish", choices=("every", "changes", "alerts"), help="which scores (every)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
 
 

@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 from edge_lstm.errors import ConfigError, PayloadError
+from edge_lstm.stages.formats.flat import Flat
 from edge_lstm.stages.formats.json import parse_json
 from edge_lstm.stages.formats.paths import (
     ABSENT,
@@ -76,6 +77,14 @@ class Document:
         elif source.time != "arrival":
             self._time_path = parse_path(source.time)
             self._noise |= {source.time}
+        self._flat = None if self._records else self._short_way()
+
+    def _short_way(self) -> Flat | None:
+        """Return the reader of plain objects, where the source's time can be had of one."""
+        if len(self._time_path) > 1:
+            return None
+        time = self._time_path or self._time_keys
+        return Flat(self._channels, self._noise, time, bool(self._time_path), self._scalars.is_value)
 
     def read(self, payload: bytes, arrived: float) -> Rows:
         """Return the payload's samples, oldest first.
@@ -84,6 +93,27 @@ class Document:
             PayloadError: it has none, or they can't be had.
         """
         root = parse_json(payload)
+        if self._flat is not None and isinstance(root, dict):
+            row = self._read_flat(self._flat, root, arrived)
+            if row is not None:
+                return [row]
+        return self._read_any(root, arrived)
+
+    def _read_flat(self, flat: Flat, fields: Fields, arrived: float) -> tuple[float, dict[str, float]] | None:
+        """Return the sample of a plain object, ``None`` if it is not plain."""
+        plan = flat.plan(tuple(fields))
+        values = flat.values(plan, fields) if plan is not None else None
+        if plan is None or not values:
+            return None
+        if plan.time is None:
+            return arrived, values
+        t = fields[plan.time]
+        if type(t) is not float or self._unit != "s":
+            t = None if t is None else self._seconds(t)
+        return None if t is None else (t, values)
+
+    def _read_any(self, root: object, arrived: float) -> Rows:
+        """Return the samples of anything, or say what is wrong with it."""
         if self._records:
             records = find(root, self._records)
             if not isinstance(records, list):

@@ -82,7 +82,7 @@ def leaves(node: object, nested: bool, name: str = "", depth: int = 0) -> Iterat
         raise PayloadError("too_deep", f"more than {_MAX_DEPTH} levels; name the channels' paths")
     if isinstance(node, dict):
         dot = "." if name else ""
-        below = ((name + dot + _step_name(key), value) for key, value in node.items())
+        below = ((name + dot + step_name(key), value) for key, value in node.items())
     elif isinstance(node, list):
         below = ((f"{name}[{index}]", value) for index, value in enumerate(node))
     else:
@@ -95,7 +95,8 @@ def leaves(node: object, nested: bool, name: str = "", depth: int = 0) -> Iterat
             yield from leaves(value, nested, path, depth + 1)
 
 
-def _step_name(key: str) -> str:
+def step_name(key: str) -> str:
+    """Return a key as it stands in a path."""
     return key if key and not _SPECIAL.search(key) else msgspec.json.encode(key).decode()
 
 
