@@ -152,7 +152,7 @@ def _keep(planes: int) -> Any:
 def _overload_sums(function: Any, blocks: int) -> None:
     one, two = _sums(blocks, 1), _sums(blocks, 2)
 
-    @overload(function, strict=False)
+    @overload(function)
     def apply(packed: Any, at: Any, q: Any, part: Any, width: Any, out: Any) -> Any:
         if not ISA.forms:
             return lambda packed, at, q, part, width, out: one(packed.code, at, q, part, width, out)
@@ -171,7 +171,7 @@ _overload_sums(outputs, 1)
 _keep_one, _keep_two = _keep(1), _keep(2)
 
 
-@overload(keep, strict=False)
+@overload(keep)
 def _keep_overload(packed: Any, q: Any, part: Any, first: Any, width: Any, lanes: Any) -> Any:
     def by_planes(packed: Any, q: U8, part: int, first: int, width: int, lanes: Any) -> None:
         if packed.planes == 1:

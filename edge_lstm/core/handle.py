@@ -72,7 +72,7 @@ def fetcher(like: Any) -> Any:
 
         return kind(address), codegen
 
-    @overload(fetch, strict=False)
+    @overload(fetch)
     def _fetch(address: Any) -> Any:
         return lambda address: load(address)
 

@@ -134,6 +134,14 @@ class Shape(NamedTuple):
     planes: int
 
 
+def _rolled(module: ir.Module) -> Any:
+    """Return the wish that a loop stays as it is: its body fills the registers, and code that is long is often cold."""
+    wish = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = module.add_metadata([wish, wish])
+    loop.operands = (loop, wish)
+    return loop
+
+
 def emit_sums(builder: Any, one: InstructionSet, operands: Operands, shape: Shape) -> None:
     """Write code that sums rows of weights, each with the activations of every stream."""
     registers = WIDTH // one.lanes
@@ -173,7 +181,8 @@ class _Loop:
                 phi.add_incoming(total, loop)
         following = builder.add(group, SIZE(1))
         group.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, self.operands.groups), loop, after)
+        again = builder.cbranch(builder.icmp_signed("<", following, self.operands.groups), loop, after)
+        again.set_metadata("llvm.loop", _rolled(builder.module))
         builder.position_at_end(after)
         self._store(totals, registers)
 

@@ -67,7 +67,7 @@ def _operator(function: Callable[[Any, Any], Any], instruction: str) -> None:
 
         return FLOATS(a, b), codegen
 
-    @overload(function, strict=False)
+    @overload(function)
     def apply(a: Any, b: Any) -> Any:
         if FLOATS in (a, b):
             return lambda a, b: emit(a, b)
@@ -119,7 +119,7 @@ def _load(typingctx: Any, array: Any, start: Any) -> Any:
     return kind(array, start), codegen
 
 
-@overload(load, strict=False)
+@overload(load)
 def _load_overload(array: Any, start: Any) -> Any:
     return lambda array, start: _load(array, start)
 
@@ -139,7 +139,7 @@ def _store(typingctx: Any, array: Any, start: Any, lanes: Any) -> Any:
     return types.void(array, start, lanes), codegen
 
 
-@overload(store, strict=False)
+@overload(store)
 def _store_overload(array: Any, start: Any, lanes: Any) -> Any:
     return lambda array, start, lanes: _store(array, start, lanes)
 
@@ -162,7 +162,7 @@ def _cast(function: Callable[[Any], Any], source: Lanes, instruction: str, targe
 
         return target(x), codegen
 
-    @overload(function, strict=False)
+    @overload(function)
     def apply(x: Any) -> Any:
         if x == source:
             return lambda x: emit(x)

@@ -48,7 +48,7 @@ def _llvm_fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), codegen
 
 
-@overload(fma, strict=False)
+@overload(fma)
 def _fma_overload(a: Any, b: Any, c: Any) -> Any:
     if FLOATS in (a, b, c):
         return lambda a, b, c: fma_lanes(a, b, c)
@@ -116,7 +116,7 @@ def _clip(x: float, low: float, high: float) -> float:
     return x
 
 
-@overload(clip, strict=False)
+@overload(clip)
 def _clip_overload(x: Any, low: Any, high: Any) -> Any:
     if x == FLOATS:
         return lambda x, low, high: clip_lanes(x, low, high)
