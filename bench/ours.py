@@ -70,7 +70,7 @@ def _loop(handle: int, x: F32, times: int) -> None:
         _step_all(tables, x)
 
 
-def _bundle(input_size: int, hidden_size: int, bits: int) -> Bundle:
+def bundle_of(input_size: int, hidden_size: int, bits: int) -> Bundle:
     """Return a bundle with the LSTM that the peers compute, quantized, and a random rest."""
     base = random_bundle(channels=input_size, hidden=hidden_size, bits=bits)
     tensors = {name: array for name, array in base.tensors.items() if not name.startswith("golden.")}
@@ -95,7 +95,7 @@ class Ours:
 
     def __init__(self, input_size: int, hidden_size: int, rows: int, bits: int = 16) -> None:
         self.name = f"edge-lstm, {bits}-bit"
-        weights = _bundle(input_size, hidden_size, bits).weights
+        weights = bundle_of(input_size, hidden_size, bits).weights
         tables = _tables(weights.network, rows)
         self.h = tables.h[:, 0, :hidden_size]
         self.x = np.zeros((1, input_size), np.float32)
