@@ -45,7 +45,8 @@ OPTIONS: Any = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 def overload(function: Callable[..., Any]) -> Any:
     """Return what registers a jitted body for a Python function; it becomes part of its caller, as in ``jit``."""
-    return numba.extending.overload(function, jit_options={"forceinline": True, **OPTIONS}, strict=False)
+    options: Any = {"forceinline": True, **OPTIONS}
+    return numba.extending.overload(function, jit_options=options, strict=False)
 
 
 def formula(function: Callable[..., Any]) -> Any:

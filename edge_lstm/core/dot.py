@@ -10,7 +10,7 @@ from numba import types
 from numba.core.registry import cpu_target
 
 from edge_lstm.core.cache import config, formula, intrinsic, overload
-from edge_lstm.core.isa import BYTE, SIZE, InstructionSet, Operands, Shape, choose, emit_keep, emit_sums
+from edge_lstm.core.isa import BYTE, SIZE, InstructionSet, Operands, choose, emit_keep, emit_sums
 from edge_lstm.core.lanes import INTEGERS, WIDTH
 from edge_lstm.core.table import I8, I32, U8
 
@@ -26,7 +26,7 @@ def _features() -> frozenset[str]:
 
 
 ISA: InstructionSet = choose(_features())
-TILE = ISA.rows  # streams that are stepped together
+TILE = 2  # streams that are stepped together
 
 
 def padded(width: int) -> int:
@@ -65,32 +65,39 @@ def size(width: int, blocks: int = GATES) -> int:
     return blocks * WIDTH * (4 + width)
 
 
-def _sum(code: I8, at: int, q: U8, part: int, width: int, out: I32) -> None:
-    """Un-jitted: what the overloads below do, of one stream or of all."""
-    rows = out.shape[-1]
+def _sum(code: I8, at: int, q: U8, part: int, width: int, blocks: int) -> tuple[I32, ...]:
+    """Un-jitted: what the overloads below do."""
+    rows = blocks * WIDTH
     start = code[at : at + 4 * rows].view(np.int32)
     at += 4 * rows
     weights = code[at : at + rows * width].reshape(width, rows).astype(np.int64)
-    activations = q[..., part : part + 2 * width].copy().view(np.int16).astype(np.int64)
-    out[...] = start + activations @ weights
+    activations = q[part : part + 2 * width].view(np.int16).astype(np.int64)
+    return tuple((start + activations @ weights).astype(np.int32).reshape(blocks, WIDTH))
 
 
-def gates(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
-    """Sum the rows of all gates of sixteen units.
+def gates(packed: Any, at: int, q: U8, part: int, width: int) -> Any:
+    """Return the sums of sixteen units' four gates.
 
     Args:
         packed: ``code``, what ``pack`` gave for 4 blocks, and the number of ``planes``.
         at: byte of the code where the call's weights begin.
-        q: (bytes,) activations of a stream, or (TILE, bytes) of so many; ``keep`` kept them from byte ``part`` on.
+        q: (bytes,) activations of a stream; ``keep`` kept them from byte ``part`` on.
         width: of the layer, padded.
-        out: (64,) or (TILE, 64) exact sums.
+
+    Returns:
+        Four lanes of exact sums.
     """
-    _sum(packed.code, at, q, part, width, out)
+    return _sum(packed.code, at, q, part, width, GATES)
 
 
-def outputs(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
-    """Sum sixteen rows of the head, as ``gates`` does those of a layer; the first sixteen of ``out``."""
-    _sum(packed.code, at, q, part, width, out[:WIDTH])
+def gates_of_two(packed: Any, at: int, q: U8, part: int, width: int) -> Any:
+    """Return the sums of ``gates`` of one stream, then of another; ``q`` is (2, bytes)."""
+    return gates(packed, at, q[0], part, width) + gates(packed, at, q[1], part, width)
+
+
+def outputs(packed: Any, at: int, q: U8, part: int, width: int) -> Any:
+    """Return the sums of sixteen rows of the head, one lanes, as ``gates`` does those of a layer."""
+    return _sum(packed.code, at, q, part, width, 1)[0]
 
 
 def keep(packed: Any, q: U8, part: int, first: int, width: int, lanes: Any) -> None:
@@ -106,29 +113,30 @@ def keep(packed: Any, q: U8, part: int, first: int, width: int, lanes: Any) -> N
     q[part + 2 * first : part + 2 * (first + WIDTH)] = lanes.astype(np.int16).view(np.uint8)
 
 
-def _sums(blocks: int, planes: int) -> Any:
+def _sums(blocks: int, planes: int, streams: int) -> Any:
     @intrinsic
-    def emit(typingctx: Any, code: Any, at: Any, q: Any, part: Any, width: Any, out: Any) -> Any:
-        shape = Shape(blocks, TILE if out.ndim == 2 else 1, planes)
+    def emit(typingctx: Any, code: Any, at: Any, q: Any, part: Any, width: Any) -> Any:
+        count = blocks * streams
+        kind = types.UniTuple(INTEGERS, count) if count > 1 else INTEGERS
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 5)]
-            code, q, out = (builder.bitcast(array.data, BYTE.as_pointer()) for array in arrays)
-            strides = [builder.extract_value(array.strides, 0) for array in arrays]
-            _, at, _, part, width, _ = args
+            arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2)]
+            code, q = (builder.bitcast(array.data, BYTE.as_pointer()) for array in arrays)
+            first = builder.gep(q, [args[3]])
+            activations = [first]
+            if streams == 2:
+                activations.append(builder.gep(first, [builder.extract_value(arrays[1].strides, 0)]))
+            width = args[4]
             operands = Operands(
-                packed=builder.gep(code, [at]),
-                activations=builder.gep(q, [part]),
-                stride=strides[1],
+                packed=builder.gep(code, [args[1]]),
+                activations=activations,
                 plane=builder.and_(builder.add(width, SIZE(WIDTH - 1)), SIZE(-WIDTH)),
                 groups=builder.udiv(width, SIZE(ISA.group)),
-                sums=out,
-                sums_stride=strides[2],
             )
-            emit_sums(builder, ISA, operands, shape)
-            return context.get_dummy_value()
+            sums = emit_sums(builder, ISA, operands, blocks, planes)
+            return context.make_tuple(builder, kind, sums) if count > 1 else sums[0]
 
-        return types.void(code, types.int64, q, types.int64, types.int64, out), codegen
+        return kind(code, types.int64, q, types.int64, types.int64), codegen
 
     return emit
 
@@ -149,25 +157,25 @@ def _keep(planes: int) -> Any:
     return emit
 
 
-def _overload_sums(function: Any, blocks: int) -> None:
-    one, two = _sums(blocks, 1), _sums(blocks, 2)
+def _overload_sums(function: Any, blocks: int, streams: int) -> None:
+    one, two = (_sums(blocks, planes, streams) for planes in (1, 2))
 
     @overload(function)
-    def apply(packed: Any, at: Any, q: Any, part: Any, width: Any, out: Any) -> Any:
+    def apply(packed: Any, at: Any, q: Any, part: Any, width: Any) -> Any:
         if not ISA.forms:
-            return lambda packed, at, q, part, width, out: one(packed.code, at, q, part, width, out)
+            return lambda packed, at, q, part, width: one(packed.code, at, q, part, width)
 
-        def by_planes(packed: Any, at: int, q: U8, part: int, width: int, out: I32) -> None:
+        def by_planes(packed: Any, at: int, q: U8, part: int, width: int) -> Any:
             if packed.planes == 1:
-                one(packed.code, at, q, part, width, out)
-            else:
-                two(packed.code, at, q, part, width, out)
+                return one(packed.code, at, q, part, width)
+            return two(packed.code, at, q, part, width)
 
         return by_planes
 
 
-_overload_sums(gates, GATES)
-_overload_sums(outputs, 1)
+_overload_sums(gates, GATES, 1)
+_overload_sums(gates_of_two, GATES, 2)
+_overload_sums(outputs, 1, 1)
 _keep_one, _keep_two = _keep(1), _keep(2)
 
 

@@ -34,7 +34,7 @@ class InstructionSet(NamedTuple):
         group: weights of one row that lie together, and are multiplied by one instruction.
         lanes: int32 sums that a register holds.
         blocks: of sixteen rows each, how many are summed at once, so that registers suffice.
-        rows: streams whose sums are made at once, so that weights are read once for all.
+        rows: streams, 1 or 2, whose sums are made at once, so that weights are read once for both.
         forms: how activations of one plane and of two are kept; empty where they stay int16.
         multiply_add: (builder, sums, weights, activations) to sums.
     """
@@ -105,33 +105,51 @@ def choose(features: frozenset[str]) -> InstructionSet:
 
 
 class Operands(NamedTuple):
-    """Where a sum finds what it needs: pointers to bytes, and int64 numbers of bytes.
+    """Where a sum finds what it needs: pointers to bytes, and int64 numbers.
 
     Attributes:
         packed: 4 bytes a row that its sum starts from, then the weights; ``dot.pack`` writes them.
-        activations: of the first stream.
-        stride: from one stream's activations to the next one's.
-        plane: from the low bytes to the high ones.
+        activations: of each stream.
+        plane: bytes from the low ones to the high ones.
         groups: of activations.
-        sums: of the first stream.
-        sums_stride: from one stream's sums to the next one's.
     """
 
     packed: Any
-    activations: Any
-    stride: Any
+    activations: list[Any]
     plane: Any
     groups: Any
-    sums: Any
-    sums_stride: Any
 
 
-class Shape(NamedTuple):
-    """How much one call sums: blocks of sixteen rows of weights, streams, planes of activations."""
+def emit_sums(builder: Any, one: InstructionSet, operands: Operands, blocks: int, planes: int) -> list[Any]:
+    """Write code that sums rows of weights with the activations of each stream.
 
-    blocks: int
-    rows: int
-    planes: int
+    Args:
+        blocks: of sixteen rows of weights.
+        planes: of bytes in an activation.
+
+    Returns:
+        Vectors of sixteen int32: those of the first stream, one a block, then those of the next.
+    """
+    registers = WIDTH // one.lanes
+    together = min(blocks, one.blocks) * registers
+    sums = []
+    for first in range(0, len(operands.activations), one.rows):
+        some = operands._replace(activations=operands.activations[first : first + one.rows])
+        loop = _Loop(builder, one, some, blocks, planes)
+        parts = [loop.emit(range(k, k + together)) for k in range(0, blocks * registers, together)]
+        for row in range(len(some.activations)):
+            own = [register for part in parts for register in part[row]]
+            sums += [_joined(builder, own[k : k + registers]) for k in range(0, len(own), registers)]
+    return sums
+
+
+def _joined(builder: Any, parts: list[Any]) -> Any:
+    """Return vectors one after the other, as one."""
+    while len(parts) > 1:
+        count = ir.VectorType(WORD, 2 * parts[0].type.count)
+        order = ir.Constant(count, list(range(count.count)))
+        parts = [builder.shuffle_vector(low, high, order) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
 
 
 def _rolled(module: ir.Module) -> Any:
@@ -142,23 +160,18 @@ def _rolled(module: ir.Module) -> Any:
     return loop
 
 
-def emit_sums(builder: Any, one: InstructionSet, operands: Operands, shape: Shape) -> None:
-    """Write code that sums rows of weights, each with the activations of every stream."""
-    registers = WIDTH // one.lanes
-    at_once = min(shape.blocks, one.blocks) * registers
-    for first in range(0, shape.blocks * registers, at_once):
-        _Loop(builder, one, operands, shape).emit(range(first, first + at_once))
-
-
 class _Loop:
-    """The loop over groups of activations, for as many registers of sums as there are."""
+    """The loop over groups of activations, for as many sums as there are registers."""
 
-    def __init__(self, builder: Any, one: InstructionSet, operands: Operands, shape: Shape) -> None:
-        self.builder, self.one, self.operands, self.shape = builder, one, operands, shape
+    def __init__(self, builder: Any, one: InstructionSet, operands: Operands, blocks: int, planes: int) -> None:
+        self.builder, self.one, self.operands = builder, one, operands
+        self.all_rows = blocks * WIDTH
         self.sums = ir.VectorType(WORD, one.lanes)
-        self.streams = [(row, plane) for row in range(shape.rows) for plane in range(shape.planes)]
+        self.planes = range(planes)
+        self.rows = range(len(operands.activations))
 
-    def emit(self, registers: range) -> None:
+    def emit(self, registers: range) -> list[list[Any]]:
+        """Return the sums of some registers' rows of weights, of each stream."""
         builder, before = self.builder, self.builder.block
         starts = [self._load(self.operands.packed, SIZE(4 * self.one.lanes * r), self.sums) for r in registers]
         loop, after = builder.append_basic_block("groups"), builder.append_basic_block("sums")
@@ -166,17 +179,16 @@ class _Loop:
         builder.position_at_end(loop)
         group = self._phi(SIZE, SIZE(0), before)
         zero = ir.Constant(self.sums, None)
-        before_group = {
-            stream: [self._phi(self.sums, zero if stream[1] else start, before) for start in starts]
-            for stream in self.streams
+        sofar = {
+            (row, plane): [self._phi(self.sums, zero if plane else start, before) for start in starts]
+            for row in self.rows
+            for plane in self.planes
         }
         weights = [self._weights(group, r) for r in registers]
         totals = {}
-        for stream, phis in before_group.items():
-            activations = self._activations(group, *stream)
-            totals[stream] = [
-                self.one.multiply_add(builder, phi, w, activations) for phi, w in zip(phis, weights, strict=True)
-            ]
+        for stream, phis in sofar.items():
+            a = self._activations(group, *stream)
+            totals[stream] = [self.one.multiply_add(builder, phi, w, a) for phi, w in zip(phis, weights, strict=True)]
             for phi, total in zip(phis, totals[stream], strict=True):
                 phi.add_incoming(total, loop)
         following = builder.add(group, SIZE(1))
@@ -184,7 +196,7 @@ class _Loop:
         again = builder.cbranch(builder.icmp_signed("<", following, self.operands.groups), loop, after)
         again.set_metadata("llvm.loop", _rolled(builder.module))
         builder.position_at_end(after)
-        self._store(totals, registers)
+        return [self._total([totals[row, plane] for plane in self.planes]) for row in self.rows]
 
     def _phi(self, kind: Any, start: Any, before: Any) -> Any:
         phi = self.builder.phi(kind)
@@ -197,32 +209,27 @@ class _Loop:
 
     def _weights(self, group: Any, register: int) -> Any:
         size = self.one.lanes * self.one.group
-        starts, all_rows = 4 * WIDTH * self.shape.blocks, WIDTH * self.one.group * self.shape.blocks
-        offset = self.builder.add(self.builder.mul(group, SIZE(all_rows)), SIZE(starts + size * register))
+        offset = self.builder.mul(group, SIZE(self.all_rows * self.one.group))
+        offset = self.builder.add(offset, SIZE(4 * self.all_rows + size * register))
         return self._load(self.operands.packed, offset, ir.VectorType(BYTE, size))
 
     def _activations(self, group: Any, row: int, plane: int) -> Any:
         """Return a group of a stream's activations, once for each lane."""
         builder, size = self.builder, self.one.group * (1 if self.one.forms else 2)
-        offset = builder.add(builder.mul(self.operands.stride, SIZE(row)), builder.mul(group, SIZE(size)))
+        offset = builder.mul(group, SIZE(size))
         if plane:
             offset = builder.add(offset, self.operands.plane)
         kind = ir.IntType(8 * size)
-        value = self._load(self.operands.activations, offset, kind)
+        value = self._load(self.operands.activations[row], offset, kind)
         return splat(builder, value, ir.VectorType(kind, self.one.lanes))
 
-    def _store(self, totals: dict[tuple[int, int], list[Any]], registers: range) -> None:
-        builder = self.builder
-        for row in range(self.shape.rows):
-            for k, register in enumerate(registers):
-                total = totals[row, 0][k]
-                if self.shape.planes == 2:
-                    eight = ir.Constant(self.sums, [8] * self.one.lanes)
-                    total = builder.add(total, builder.shl(totals[row, 1][k], eight))
-                offset = builder.mul(self.operands.sums_stride, SIZE(row))
-                offset = builder.add(offset, SIZE(4 * self.one.lanes * register))
-                address = builder.gep(self.operands.sums, [offset])
-                builder.store(total, builder.bitcast(address, self.sums.as_pointer()), align=4)
+    def _total(self, planes: list[list[Any]]) -> list[Any]:
+        """Return low + 256 * high."""
+        if len(planes) == 1:
+            return planes[0]
+        eight = ir.Constant(self.sums, [8] * self.one.lanes)
+        pairs = zip(*planes, strict=True)
+        return [self.builder.add(low, self.builder.shl(high, eight)) for low, high in pairs]
 
 
 def emit_keep(builder: Any, one: InstructionSet, q: Any, where: Any, plane: Any, planes: int) -> None:

@@ -14,10 +14,11 @@ from edge_lstm.core import dot
 from edge_lstm.core.cache import jit
 from edge_lstm.core.lanes import WIDTH, load, store, to_float
 from edge_lstm.core.maths import clip, fma, quantize, sigmoid32, tanh32
-from edge_lstm.core.table import F32, I8, I32, I64, U8, Network, pad
+from edge_lstm.core.table import F32, I8, I64, U8, Network, pad
 
 LINE = 64  # bytes of a cache line; every part of the buffer begins on one
-SCALES = 4 * 3 * dot.GATES * WIDTH  # bytes of two scales and a bias for sixteen units' gates
+GATE = 3 * WIDTH  # numbers of a gate: two scales and a bias of sixteen units
+SCALES = 4 * dot.GATES * GATE  # bytes of two scales and a bias for sixteen units' gates
 HEAD_SCALES = 4 * 2 * WIDTH
 
 
@@ -40,8 +41,6 @@ class Tile(NamedTuple):
     rows: I64  # (R,) their places in the table
     samples: I64  # (R,) which sample of the call each takes
     q: U8  # (R, bytes) quantized layer input, then hidden state
-    from_input: I32  # (R, 64) sums of sixteen units' gates
-    from_hidden: I32  # (R, 64)
 
 
 def new_tile(network: Network) -> Tile:
@@ -51,8 +50,6 @@ def new_tile(network: Network) -> Tile:
         rows=np.zeros(dot.TILE, np.int64),
         samples=np.zeros(dot.TILE, np.int64),
         q=np.zeros((dot.TILE, 2 * part), np.uint8),
-        from_input=np.zeros((dot.TILE, dot.GATES * WIDTH), np.int32),
-        from_hidden=np.zeros((dot.TILE, dot.GATES * WIDTH), np.int32),
     )
 
 
@@ -134,65 +131,57 @@ def _keep_hidden(packed: Packed, h: F32, q: U8, part: int) -> None:
 
 
 @jit
-def _gate(numbers: F32, at: int, gate: int, sums: tuple[I32, I32]) -> Any:
+def _gate(numbers: F32, at: int, from_input: Any, from_hidden: Any) -> Any:
     """Return a gate's pre-activations of sixteen units."""
-    at += 3 * gate * WIDTH
-    ax, ah = to_float(load(sums[0], gate * WIDTH)), to_float(load(sums[1], gate * WIDTH))
-    recurrent = fma(ah, load(numbers, at + WIDTH), load(numbers, at + 2 * WIDTH))
-    return fma(ax, load(numbers, at), recurrent)
+    recurrent = fma(to_float(from_hidden), load(numbers, at + WIDTH), load(numbers, at + 2 * WIDTH))
+    return fma(to_float(from_input), load(numbers, at), recurrent)
 
 
 @jit
-def _cell(numbers: F32, at: int, sums: tuple[I32, I32], h: F32, c: F32, first: int) -> None:
-    """Advance sixteen units, whose sums are made."""
-    i = sigmoid32(_gate(numbers, at, 0, sums))
-    f = sigmoid32(_gate(numbers, at, 1, sums))
-    g = tanh32(_gate(numbers, at, 2, sums))
-    o = sigmoid32(_gate(numbers, at, 3, sums))
+def _cell(numbers: F32, at: int, from_input: Any, from_hidden: Any, h: F32, c: F32, first: int) -> None:
+    """Advance sixteen units, from the sums of their four gates."""
+    i = sigmoid32(_gate(numbers, at, from_input[0], from_hidden[0]))
+    f = sigmoid32(_gate(numbers, at + GATE, from_input[1], from_hidden[1]))
+    g = tanh32(_gate(numbers, at + 2 * GATE, from_input[2], from_hidden[2]))
+    o = sigmoid32(_gate(numbers, at + 3 * GATE, from_input[3], from_hidden[3]))
     cell = fma(f, load(c, first), i * g)
     store(c, first, cell)
     store(h, first, o * tanh32(cell))
 
 
 @jit
-def _gates(packed: Packed, at: int, part: int, width: int, tile: Tile, n: int, out: I32) -> None:
-    """Sum the gates of sixteen units for every row of the tile."""
-    if n == dot.TILE:
-        dot.gates(packed, at, tile.q, part, width, out)
-    else:
-        for r in range(n):
-            dot.gates(packed, at, tile.q[r], part, width, out[r])
-
-
-@jit
 def _layer(packed: Packed, at: int, layer: int, h: F32, c: F32, tile: Tile, n: int) -> int:
     """Advance a layer, whose weights begin at byte ``at``; return where the next one's do."""
-    units = h.shape[2]
+    units, rows, q, part = h.shape[2], tile.rows, tile.q, packed.hidden_part
     width = packed.width if layer == 0 else units
     for r in range(n):
-        _keep_hidden(packed, h[tile.rows[r], layer], tile.q[r], packed.hidden_part)
+        _keep_hidden(packed, h[rows[r], layer], q[r], part)
     at_hidden = at + units // WIDTH * dot.size(width)
     at_numbers = at_hidden + units // WIDTH * dot.size(units)
     for first in range(0, units, WIDTH):
-        _gates(packed, at, 0, width, tile, n, tile.from_input)
-        _gates(packed, at_hidden, packed.hidden_part, units, tile, n, tile.from_hidden)
-        for r in range(n):
-            row = tile.rows[r]
-            sums = tile.from_input[r], tile.from_hidden[r]
-            _cell(packed.numbers, at_numbers // 4, sums, h[row, layer], c[row, layer], first)
+        number = at_numbers // 4
+        if n == dot.TILE:
+            x = dot.gates_of_two(packed, at, q, 0, width)
+            s = dot.gates_of_two(packed, at_hidden, q, part, units)
+            _cell(packed.numbers, number, x[:4], s[:4], h[rows[0], layer], c[rows[0], layer], first)
+            _cell(packed.numbers, number, x[4:], s[4:], h[rows[1], layer], c[rows[1], layer], first)
+        elif n == 1:
+            x1 = dot.gates(packed, at, q[0], 0, width)
+            s1 = dot.gates(packed, at_hidden, q[0], part, units)
+            _cell(packed.numbers, number, x1, s1, h[rows[0], layer], c[rows[0], layer], first)
         at, at_hidden, at_numbers = at + dot.size(width), at_hidden + dot.size(units), at_numbers + SCALES
     for r in range(n):  # what the next layer, or the head, takes in
-        _keep_hidden(packed, h[tile.rows[r], layer], tile.q[r], 0)
+        _keep_hidden(packed, h[rows[r], layer], q[r], 0)
     return at_numbers
 
 
 @jit
-def _head(packed: Packed, at: int, units: int, q: U8, sums: I32, out: F32) -> None:
+def _head(packed: Packed, at: int, units: int, q: U8, out: F32) -> None:
     for first in range(0, out.shape[0], WIDTH):
-        dot.outputs(packed, at, q, 0, units, sums)
+        sums = dot.outputs(packed, at, q, 0, units)
         at += dot.size(units, 1)
         scale, bias = load(packed.numbers, at // 4), load(packed.numbers, at // 4 + WIDTH)
-        store(out, first, fma(to_float(load(sums, 0)), scale, bias))
+        store(out, first, fma(to_float(sums), scale, bias))
         at += HEAD_SCALES
 
 
@@ -211,4 +200,4 @@ def step(packed: Packed, h: F32, c: F32, tile: Tile, n: int, u: F32, out: F32) -
     for layer in range(h.shape[1]):
         at = _layer(packed, at, layer, h, c, tile, n)
     for r in range(n):
-        _head(packed, at, h.shape[2], tile.q[r], tile.from_input[r], out[r])
+        _head(packed, at, h.shape[2], tile.q[r], out[r])
