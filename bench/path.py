@@ -118,6 +118,7 @@ class Yard:
             times = [json.loads(payload)["ts"] for _, payload in made]
             took = sorted(counter.came[t] - at for t, at in zip(times, sent, strict=True) if t in counter.came)
             figures |= {"p50_ms": 1e3 * took[len(took) // 2], "p99_ms": 1e3 * took[int(len(took) * 0.99)]}
+            figures["lost"] = count - len(took)
         return figures
 
     def _busy(self, client: Client) -> bool:
@@ -152,7 +153,7 @@ def latency(yard: Yard, seconds: float) -> dict[str, dict[str, float]]:
             if client.name in ("echo-drained", "user-script", "daemon-every"):
                 count = int(rate * seconds)
                 run = yard.send(client, count, rate)
-                run["lost"] = count - run.pop("back")
+                del run["back"]
                 found[f"{client.name}, {rate}/s"] = {name: round(value, 2) for name, value in run.items()}
     return found
 

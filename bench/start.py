@@ -47,14 +47,16 @@ bundle = read(sys.argv[1])
 lane = Lane(bundle, Settings())
 channel = bundle.metadata.channel_names[0]
 
-def hear(first, n):
-    for k in range(first, first + n):
-        lane.push(Sample(f"plant/sensor-{k:05}/temperature", 1.0, {channel: 20.5}))
-        lane.flush(1.0)
+def hear(first, n):  # so long that every part of a row is in use
+    for t in range(60):
+        for k in range(first, first + n):
+            lane.push(Sample(f"plant/sensor-{k:05}/temperature", 1.0 + t, {channel: 20.5 + t % 7}))
+            if k % 256 == 255:
+                lane.flush(1.0 + t)
 
 hear(0, 1024)
 before = rss()
-hear(1024, 8192 - 1024)  # to a full table: it grows by doubling
+hear(1024, 8192 - 1024)
 print((rss() - before) / (8192 - 1024), sum(array[0].nbytes for array in lane.engine.state))
 """
 

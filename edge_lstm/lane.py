@@ -13,6 +13,7 @@ from edge_lstm.messages import Sample
 from edge_lstm.stages.align import Align
 
 JOIN_S = 1.0
+ROWS = 16_384  # that a table begins with, at most; the system gives memory to a row when it is first written
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,8 @@ class Lane:
     def __init__(self, bundle: Bundle, settings: Settings, *, join: bool = False) -> None:
         self.bundle = bundle
         self.settings = settings
-        self.engine = Engine(bundle.weights, budget_s=settings.budget_s, device=settings.device)
+        rows = min(settings.max_streams, ROWS)
+        self.engine = Engine(bundle.weights, rows, settings.budget_s, settings.device)
         each = bundle.weights.norms.kind == ADAPTIVE
         join = join or settings.window_s > 0
         self.align = Align(bundle.metadata.channel_names, settings.window_s or JOIN_S, each=each, join=join)
