@@ -48,13 +48,25 @@ def clip(x: Number, lo: Number, hi: Number) -> Number:
     return min(max(x, lo), hi)
 
 
-def tanh32(x: np.float32) -> np.float32:
-    """Return tanh(x) by a rational function, f32 throughout."""
+def ratio(x: np.float32) -> tuple[np.float32, np.float32]:
+    """Return tanh(x) as numerator and denominator, f32 throughout."""
     x = clip(x, f32(-8), f32(8))
     y = x * x
     p = fma32(fma32(fma32(P3, y, P2), y, P1), y, P0)
     q = fma32(fma32(fma32(fma32(Q4, y, Q3), y, Q2), y, Q1), y, Q0)
-    return f32((x * p) / q)
+    return f32(x * p), q
+
+
+def tanh32(x: np.float32) -> np.float32:
+    """Return tanh(x) in f32."""
+    p, q = ratio(x)
+    return f32(p / q)
+
+
+def gated32(a: np.float32, x: np.float32) -> np.float32:
+    """Return the logistic function of a, times tanh(x), in f32 with one division."""
+    (p, q), (u, v) = ratio(f32(0.5) * a), ratio(x)
+    return f32(f32(fma32(f32(0.5), p, f32(0.5) * q) * u) / f32(q * v))
 
 
 def sigmoid32(x: np.float32) -> np.float32:
@@ -388,10 +400,9 @@ class Reference:
             ah = dot(tensors[w_hh], [quantize(v, qmax) for v in self.h[layer]])
             pre = [fma32(ax[r], scale_ih[r] / k_in, fma32(ah[r], scale_hh[r] / qmax, bias[r])) for r in range(4 * H)]
             for j in range(H):
-                i, f = sigmoid32(pre[j]), sigmoid32(pre[H + j])
-                g, o = tanh32(pre[2 * H + j]), sigmoid32(pre[3 * H + j])
-                self.c[layer, j] = fma32(f, self.c[layer, j], i * g)
-                self.h[layer, j] = o * tanh32(self.c[layer, j])
+                i, f, g, o = pre[j], pre[H + j], pre[2 * H + j], pre[3 * H + j]
+                self.c[layer, j] = fma32(sigmoid32(f), self.c[layer, j], gated32(i, g))
+                self.h[layer, j] = gated32(o, self.c[layer, j])
             q_in, k_in = [quantize(v, qmax) for v in self.h[layer]], qmax
 
         scale, bias = tensors["head.weight.scale"], tensors["head.bias"]

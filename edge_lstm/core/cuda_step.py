@@ -13,7 +13,7 @@ from numba import float32, int32
 from numpy.typing import NDArray
 
 from edge_lstm.core.cuda_dot import dot4
-from edge_lstm.core.maths import clip, fma, quantize, sigmoid32, tanh32
+from edge_lstm.core.maths import clip, fma, gated32, quantize, sigmoid32
 from edge_lstm.core.table import F32, I32, I64
 
 cuda: Any = numba.cuda
@@ -164,10 +164,9 @@ def _layer(network: Packed, place: Place, memory: Memory, h: F32, c: F32, count:
         _unit(network, place, memory, j, first, gates)
         for r in range(GROUP):
             if memory.live[natural(first + r)]:
-                i, f = sigmoid32(gates[4 * r]), sigmoid32(gates[4 * r + 1])
-                g, o = tanh32(gates[4 * r + 2]), sigmoid32(gates[4 * r + 3])
-                cell = fma(f, cells[r], i * g)
-                out = o * tanh32(cell)
+                i, f, g, o = gates[4 * r], gates[4 * r + 1], gates[4 * r + 2], gates[4 * r + 3]
+                cell = fma(sigmoid32(f), cells[r], gated32(i, g))
+                out = gated32(o, cell)
                 row = natural(memory.rows[natural(first + r)])
                 c[row, layer, natural(j)] = cell
                 h[row, layer, natural(j)] = out

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_lstm.core import dot
 from edge_lstm.core.cache import jit
 from edge_lstm.core.lanes import WIDTH, load, store, to_float
-from edge_lstm.core.maths import clip, fma, quantize, sigmoid32, tanh32
+from edge_lstm.core.maths import clip, fma, gated32, quantize, sigmoid32
 from edge_lstm.core.table import F32, I8, I64, U8, Network, pad
 
 LINE = 64  # bytes of a cache line; every part of the buffer begins on one
@@ -140,13 +140,13 @@ def _gate(numbers: F32, at: int, from_input: Any, from_hidden: Any) -> Any:
 @jit
 def _cell(numbers: F32, at: int, from_input: Any, from_hidden: Any, h: F32, c: F32, first: int) -> None:
     """Advance sixteen units, from the sums of their four gates."""
-    i = sigmoid32(_gate(numbers, at, from_input[0], from_hidden[0]))
-    f = sigmoid32(_gate(numbers, at + GATE, from_input[1], from_hidden[1]))
-    g = tanh32(_gate(numbers, at + 2 * GATE, from_input[2], from_hidden[2]))
-    o = sigmoid32(_gate(numbers, at + 3 * GATE, from_input[3], from_hidden[3]))
-    cell = fma(f, load(c, first), i * g)
+    i = _gate(numbers, at, from_input[0], from_hidden[0])
+    f = _gate(numbers, at + GATE, from_input[1], from_hidden[1])
+    g = _gate(numbers, at + 2 * GATE, from_input[2], from_hidden[2])
+    o = _gate(numbers, at + 3 * GATE, from_input[3], from_hidden[3])
+    cell = fma(sigmoid32(f), load(c, first), gated32(i, g))
     store(c, first, cell)
-    store(h, first, o * tanh32(cell))
+    store(h, first, gated32(o, cell))
 
 
 @jit
