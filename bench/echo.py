@@ -26,7 +26,7 @@ def client_of(qos: int, inward: str, outward: str) -> mqtt.Client:
     client.on_subscribe = lambda *_: client.publish(f"{outward}/ready", b"1")
     client.on_message = on_message
     client.on_socket_open = lambda _c, _d, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.max_inflight_messages_set(1000)
+    client.max_inflight_messages_set(0)  # else paho looks through all of them at every acknowledgement
     return client
 
 

@@ -14,6 +14,7 @@ from edge_lstm.core.engine import Engine
 from edge_lstm.core.handle import Handle, fetcher
 from edge_lstm.core.lstm import Packed, Tile
 from edge_lstm.core.table import Network, pad, smallest_weights
+from edge_lstm.detector import Detector
 from tests.bundles import random_bundle, random_stream
 
 
@@ -95,7 +96,8 @@ class Ours:
 
     def __init__(self, input_size: int, hidden_size: int, rows: int, bits: int = 16) -> None:
         self.name = f"edge-lstm, {bits}-bit"
-        weights = bundle_of(input_size, hidden_size, bits).weights
+        bundle = bundle_of(input_size, hidden_size, bits)
+        weights = bundle.weights
         tables = _tables(weights.network, rows)
         self.h = tables.h[:, 0, :hidden_size]
         self.x = np.zeros((1, input_size), np.float32)
@@ -103,6 +105,7 @@ class Ours:
         self._address = self._handle.address
         self.engine = Engine(weights, rows)
         self.engine_rows, self.t = np.arange(rows), np.zeros(rows)
+        self._detector = Detector(bundle)
 
     def step(self, x: F32) -> F32:
         """Take x (rows, I); return h (rows, H)."""
@@ -117,3 +120,7 @@ class Ours:
         """Advance all rows of the engine by a sample x (rows, I), one second after the last."""
         self.t += 1.0
         self.engine.advance(self.engine_rows, self.t, x)
+
+    def score_one(self, x: NDArray[np.float64]) -> None:
+        """Score a sample x (1, I) as a user of the library does."""
+        self._detector.score_one(x[0])

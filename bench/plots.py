@@ -3,7 +3,8 @@
     python -m bench.plots step.json cases.svg      # microseconds per step, ours and peers, case by case
     python -m bench.plots sweep.json sweep.svg     # against the hidden size; records of bench.step --sweep
 
-Colors and the transparent ground suit light pages and dark ones. Of each library the fastest variant is drawn.
+Colors and the transparent ground suit light pages and dark ones. Of each library the fastest variant is drawn; of
+LiteRT that is a cell written for it by hand.
 """
 
 import argparse
@@ -90,13 +91,14 @@ def dots(axis: Axes, records: list[dict[str, Any]]) -> None:
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     rows = records[0]["rows"]
-    axis.set_title(f"one step of {rows:,} row{'s' if rows > 1 else ''}", loc="left", fontsize=9)
+    axis.set_title(f"one step of {rows:,} row{'s' if rows > 1 else ''}: inputs → units", loc="left", fontsize=9)
+    axis.set_xlabel("time, logarithmic; less is better", fontsize=8)
 
 
 def cases(records: list[dict[str, Any]]) -> Figure:
     """Draw a panel for each number of rows, inputs → hidden units downward."""
     groups = [[r for r in records if r["rows"] == rows] for rows in sorted({r["rows"] for r in records})]
-    figure, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups), 3.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups), 3.6), squeeze=False, layout="constrained")
     for axis, group in zip(axes[0], groups, strict=True):
         dots(axis, group)
     shown = [name for name in COLORS if any(name in figures(record) for record in records)]

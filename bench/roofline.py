@@ -18,7 +18,7 @@ from bench import vector
 from edge_lstm.core.maths import tanh32
 
 SIZES_KIB = (8, 16, 32, 64, 128, 256, 512, 1024)
-ACTIVATIONS = 5  # per hidden unit and step: three sigmoids, two tanh
+ACTIVATIONS = 5  # per hidden unit and step: three sigmoids, two tanh, though two of their divisions are merged
 TRIES, SECONDS = 15, 2e-3
 # Weights are int8, activations int16. VNNI multiplies bytes, so it takes two instructions for a vector of weights:
 # low and high byte of the activations. The AVX2 form multiplies words and takes one pass.
@@ -67,6 +67,12 @@ class Machine(NamedTuple):
     gmac_s: float | None  # int8 multiply-adds, 10**9 a second; None where the CPU has no such instruction
     activation_ns: float  # of one tanh32
 
+    def words(self) -> str:
+        """Return the rates for a person to read."""
+        read = ", ".join(f"{kib} KiB {rate:.0f}" for kib, rate in self.read_gb_s.items())
+        dot = f"{self.dot}: {self.gmac_s:.0f} billion multiply-adds a second" if self.gmac_s else "no known dot product"
+        return f"reading, GB/s: {read}\n{dot}\nan activation: {self.activation_ns:.2f} ns"
+
     def weights_us(self, kib: float) -> float:
         """Return the time to read so many KiB that are read again and again."""
         sizes, rates = zip(*self.read_gb_s.items(), strict=True)
@@ -107,4 +113,4 @@ def measure() -> Machine:
 
 
 if __name__ == "__main__":
-    print(measure())
+    print(measure().words())

@@ -27,13 +27,15 @@ CASES = "1/16,4/32,8/64,8/128,16/256"
 SWEEP = "8/8,8/16,8/32,8/64,8/128,8/256,8/512"
 INPUTS = 64  # different ones, taken round and round
 SINGLE_CALLS = 5000
-STEP, LOOP, ADVANCE, EIGHT = "ours", "ours, compiled loop", "ours, advance", "ours, 8-bit activations"
-OURS = (
+STEP, EIGHT, LOOP = "ours", "ours, 8-bit activations", "ours, compiled loop"
+ADVANCE, SCORE_ONE = "ours, Engine.advance", "ours, score_one"
+OURS = (  # what it is called, and its key
     (STEP, "ours_us"),
-    ("  99 % of calls", "p99_us"),
+    ("  99 % of calls below", "p99_us"),
     (EIGHT, "ours_8bit_us"),
     (LOOP, "ours_loop_us"),
     (ADVANCE, "advance_us"),
+    (SCORE_ONE, "score_one_us"),
 )
 INVOKE = ", invoke"  # what of a peer's step is not Python's passing of arrays
 Turn = Callable[[int], None]  # makes so many steps
@@ -87,6 +89,8 @@ def all_turns(ours: Ours, eight: Ours, peers: list[Peer], input_size: int, rows:
     samples = [x.astype(np.float64) for x in inputs]
     turns = {STEP: turn_of(ours.step, inputs), ADVANCE: turn_of(ours.advance, samples), LOOP: ours.loop}
     turns[EIGHT] = turn_of(eight.step, inputs)
+    if rows == 1:
+        turns[SCORE_ONE] = turn_of(ours.score_one, samples)
     for peer in peers:
         turns[peer.name] = turn_of(peer.step, inputs)
         if hasattr(peer, "invoke"):
@@ -112,7 +116,8 @@ def measure_case(sizes: tuple[int, int, int], roofline: Machine, quick: bool) ->
         "ours_us": us[STEP],
         "ours_min_us": min(times[STEP]),
         "ours_8bit_us": us[EIGHT],
-        "ours_loop_us": us[LOOP],  # of one row
+        "ours_loop_us": us[LOOP] if rows == 1 else None,
+        "score_one_us": us.get(SCORE_ONE),
         "p99_us": p99_us(turns[STEP]) if rows == 1 else None,
         "advance_us": us[ADVANCE],
         "best_peer": best,
@@ -127,22 +132,26 @@ def measure_case(sizes: tuple[int, int, int], roofline: Machine, quick: bool) ->
 
 
 def table(records: list[dict[str, Any]]) -> Iterator[str]:
-    """Return the lines of the table: microseconds for one step of all rows."""
-    yield line("", [f"{r['case']:>12}" for r in records])
-    yield line("rows", [f"{r['rows']:>12}" for r in records])
+    """Return the lines of the table."""
+    rows = records[0]["rows"]
+    yield f"microseconds for one step of {rows} rows, called from Python; Engine.advance and score_one judge too"
+    yield line("inputs/units", [f"{r['case']:>12}" for r in records])
     for title, key in OURS:
         yield line(title, [cell(r[key]) for r in records])
     for name in records[0]["peers"]:
         yield line(name, [cell(r["peers"][name]) for r in records])
         if name in records[0]["invoke_us"]:
             yield line("  invoke alone", [cell(r["invoke_us"][name]) for r in records])
-    yield line("roofline", [cell(r["roofline_us"]) for r in records])
+    yield line("roofline of ours", [cell(r["roofline_us"]) for r in records])
     yield line("best peer / ours", [cell(r["ratio"]) for r in records])
+    yield "largest error of h after a few steps, times 1000"
+    for name in records[0]["errors"]:
+        yield line(name, [cell(1e3 * r["errors"][name]) for r in records])
 
 
 def line(title: str, cells: list[str]) -> str:
     """Return a line of the table."""
-    return f"{title:22}" + "".join(cells)
+    return f"{title:26}" + "".join(cells)
 
 
 def cell(value: float | None) -> str:
@@ -164,7 +173,7 @@ def main() -> None:
     cases = [case.split("/") for case in (args.cases or (SWEEP if args.sweep else CASES)).split(",")]
     roofline, records = measure(), []
     common = {"rates": roofline._asdict(), "libraries": versions(), "machine": machine()}
-    print("\n".join(f"{name}: {value}" for name, value in roofline._asdict().items()))
+    print(roofline.words())
     for rows in ["1"] if args.sweep else args.rows.split(","):
         group = [measure_case((int(i), int(h), int(rows)), roofline, args.quick) for i, h in cases]
         print("\n" + "\n".join(table(group)), flush=True)

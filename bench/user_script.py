@@ -57,7 +57,7 @@ def main(host: str, port: str, qos: str, inward: str, outward: str, *channels: s
     client.on_connect = lambda *_: client.subscribe(f"{inward}/#", int(qos))
     client.on_subscribe = lambda *_: client.publish(f"{outward}/ready", b"1")
     client.on_message = on_message
-    client.max_inflight_messages_set(1000)
+    client.max_inflight_messages_set(0)  # else paho looks through all of them at every acknowledgement
     client.connect(host, int(port))
     client.loop_forever()
 

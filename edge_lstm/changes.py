@@ -3,7 +3,7 @@
 A score is new when, against the last one published of its stream,
 1. its quality, or whether an alert is on, is another;
 2. its surprise moved by ``STEP`` or more, where all below ``CALM`` counts as ``CALM``;
-3. its reason is another, while an alert is on or the surprise is that far above ``CALM``;
+3. its reason is another, while the surprise is that far above ``CALM``;
 4. or ``HEARTBEAT_S`` have passed, so that a quiet stream can be told from a daemon that died.
 
 Of a normal stream a tenth of all samples have a surprise above 1 and a hundredth above 2, and the reason, which names
@@ -42,7 +42,7 @@ def _differ(told: Score, score: Score) -> bool:
         abs(after - before) >= STEP
         or score.quality != told.quality
         or score.alert != told.alert
-        or (score.reason != told.reason and (score.alert or after >= CALM + STEP))
+        or (score.reason != told.reason and after >= CALM + STEP)
         or abs(score.t - told.t) >= HEARTBEAT_S  # a clock that was set back must not silence a stream
     )
 

@@ -111,15 +111,22 @@ class Detector:
 
         Returns:
             An entry a row; samples that were not taken have NaN.
+
+        Raises:
+            StateError: the shapes do not fit; nothing was taken.
         """
-        samples = np.ascontiguousarray(x, np.float64)
-        samples = samples.reshape(-1, len(self._names)) if samples.ndim < 2 else samples
-        n = len(samples)
+        samples = np.require(x, np.float64, ["C", "W"])
+        if samples.ndim < 2 and len(self._names) == 1:
+            samples = samples.reshape(-1, 1)
+        n = len(samples) if samples.ndim else 0
         times = (
             np.cumsum(np.r_[self._next_time(), np.full(n, self._period_s)])[:n]  # added up, as one by one
             if t is None
-            else np.ascontiguousarray(t, np.float64)
+            else np.require(t, np.float64, ["C", "W"])
         )
+        if samples.shape != (n, len(self._names)) or times.shape != (n,):
+            expected = f"({n}, {len(self._names)}), a column for each of {', '.join(self._names)}, and ({n},)"
+            raise StateError(f"x and t have shapes {samples.shape} and {times.shape}, expected {expected}")
         self.alerts = []
         parts = [self._scores(times[k : k + BLOCK], samples[k : k + BLOCK]) for k in range(0, max(n, 1), BLOCK)]
         score, surprise, alert = (np.concatenate(columns) for columns in zip(*parts, strict=True))

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle
 from edge_lstm.core.engine import WEEK_S, Device, Engine
-from edge_lstm.core.table import ADAPTIVE, ARRIVED, Results
+from edge_lstm.core.table import ADAPTIVE, ARRIVED, Results, new_state
 from edge_lstm.messages import Sample
 from edge_lstm.stages.align import Align
 
 JOIN_S = 1.0
-ROWS = 16_384  # that a table begins with, at most; the system gives memory to a row when it is first written
+ROOM = 64 * 2**20  # bytes that a table begins with, at most; the system gives memory to a row when it is first written
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,8 @@ class Lane:
     def __init__(self, bundle: Bundle, settings: Settings, *, join: bool = False) -> None:
         self.bundle = bundle
         self.settings = settings
-        rows = min(settings.max_streams, ROWS)
+        row_bytes = sum(array.nbytes for array in new_state(1, bundle.weights)._asdict().values())
+        rows = min(settings.max_streams, ROOM // row_bytes + 1)
         self.engine = Engine(bundle.weights, rows, settings.budget_s, settings.device)
         each = bundle.weights.norms.kind == ADAPTIVE
         join = join or settings.window_s > 0

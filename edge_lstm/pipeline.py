@@ -23,6 +23,7 @@ from edge_lstm.messages import Alert, Message, Score
 from edge_lstm.report import Reporter
 from edge_lstm.stages.decode import Decoder, Source
 from edge_lstm.stages.encode import alert_topic, encode_alert, encode_score, score_topic
+from edge_lstm.stages.topics import MAX_TOPIC_BYTES
 
 Publish = Literal["every", "changes", "alerts"]
 
@@ -109,7 +110,8 @@ class Pipeline:
         for message in messages:
             self.received += 1
             try:
-                route = self._route(message.topic)
+                topic = message.topic
+                route = self._route(topic) if len(topic) <= MAX_TOPIC_BYTES else self._find_route(topic)
                 for sample in route.decoder.decode(message):
                     route.lane.push(sample)
             except PayloadError as error:

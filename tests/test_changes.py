@@ -36,7 +36,8 @@ def told(*scores: Score) -> list[bool]:
         (score(surprise=2.0), score(1.0, surprise=0.1), True),
         (score(reason="bias"), score(1.0, reason="forecast"), False),  # of several that say nothing, the loudest
         (score(surprise=2.5, reason="bias"), score(1.0, surprise=2.4, reason="forecast"), True),
-        (score(alert=True, reason="drift"), score(1.0, alert=True, reason="flat_line"), True),
+        (score(alert=True, reason="bias"), score(1.0, alert=True, reason="forecast"), False),  # an alert that fades
+        (score(surprise=3.0, alert=True, reason="drift"), score(1.0, surprise=3.0, alert=True, reason="bias"), True),
         (score(), score(HEARTBEAT_S - 0.1), False),
         (score(), score(HEARTBEAT_S), True),
         (score(1e6), score(0.0), True),  # its clock was set back

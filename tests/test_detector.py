@@ -1,6 +1,9 @@
 """The library face."""
 
+import copy
 import math
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import edge_lstm
 from edge_lstm.bundle import Bundle, seal, write
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import TIME
-from edge_lstm.detector import Detector
+from edge_lstm.detector import BLOCK, Detector
 from edge_lstm.errors import PayloadError, StateError, WeightsError
 from edge_lstm.messages import Alert, Score
 from tests.bundles import hostile_stream, random_bundle, random_stream
@@ -184,11 +187,57 @@ def test_samples_of_another_width_are_refused(bad: object) -> None:
 
 def test_blocks_of_another_width_are_refused() -> None:
     detector = Detector(bundle_of("fitted"))
-    with pytest.raises(StateError, match=r"float64 \(5, 2\), expected int64 \(5,\), float64 \(5,\), float64 \(5, 3\)"):
+    with pytest.raises(StateError, match=r"\(5, 2\) and \(5,\), expected \(5, 3\), a column for each of c0, c1, c2"):
         detector.score_many(np.ones((5, 2)))
-    with pytest.raises(StateError, match=r"float64 \(4,\), float64 \(5, 3\), expected"):
+    with pytest.raises(StateError, match=r"shapes \(5, 3\) and \(4,\), expected \(5, 3\), .* and \(5,\)"):
         detector.score_many(np.ones((5, 3)), np.arange(4.0))
+    with pytest.raises(StateError, match=r"shapes \(5,\) and"):
+        detector.score_many(np.ones(5))
     assert not any(array.any() for array in detector._engine.state)
+
+
+def test_times_that_do_not_fit_are_refused_whole() -> None:
+    detector = Detector(bundle_of("adaptive"))
+    for n, times in ((5000, 4999), (4096, 5000), (10, 11)):
+        with pytest.raises(StateError, match="expected"):
+            detector.score_many(np.ones(n), np.arange(float(times)))
+    assert not any(array.any() for array in detector._engine.state)
+
+
+def test_arrays_that_may_not_be_written_are_scored() -> None:
+    one, other = Detector(bundle_of("adaptive")), Detector(bundle_of("adaptive"))
+    _, x = random_stream(300, 1)
+    t = np.arange(300.0)
+    for array in (x, t):
+        array.flags.writeable = False
+    one.score_many(x, t)
+    other.score_many(x.copy(), t.copy())
+    assert state_bits(one) == state_bits(other)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda detector: pickle.loads(pickle.dumps(detector))])
+def test_a_copy_is_another_detector(copied: Callable[[Detector], Detector]) -> None:
+    """It has tables of its own: the original neither moves with it nor is needed by it."""
+    detector = Detector(bundle_of("adaptive"))
+    _, x = random_stream(400, 1)
+    detector.score_many(x[:200])
+    before, again = state_bits(detector), copied(detector)
+    scores = again.score_many(x[200:]).surprise
+    assert state_bits(detector) == before != state_bits(again)
+    assert np.array_equal(detector.score_many(x[200:]).surprise, scores, equal_nan=True)
+
+
+def test_long_recordings_are_scored_in_blocks() -> None:
+    """The same bits as in one piece, whatever the block."""
+    whole, parts = Detector(bundle_of("adaptive")), Detector(bundle_of("adaptive"))
+    _, x = random_stream(2 * BLOCK + 5, 1)
+    x[6000:6040] += 50.0
+    scores = whole.score_many(x)
+    assert len(scores.score) == len(x)
+    surprise = np.concatenate([parts.score_many(part).surprise for part in np.split(x, [7, BLOCK + 9])])
+    assert np.array_equal(scores.surprise, surprise, equal_nan=True)
+    assert scores.alerts
+    assert state_bits(whole) == state_bits(parts)
 
 
 def test_a_single_channel_takes_a_bare_number() -> None:

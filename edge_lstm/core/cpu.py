@@ -3,7 +3,7 @@
 Judge, step, forecast; the step takes several rows at a time, so that weights are read once for all.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ from edge_lstm.core.table import (
     smallest_weights,
 )
 
-DONE, MISSHAPEN = -1, -2
+DONE, MISSHAPEN, NO_ROOM = -1, -2, -3
 WHOLE = (0, 1)
 SPAN = 64  # neighboring rows that one thread takes: their results share cache lines
 MANY = 100  # samples that are worth a thread: handing over takes 20 us, a sample 0.2 us or more
@@ -93,6 +93,19 @@ def _waits(tile: Tile, n: int, row: int) -> bool:
     return False
 
 
+@jit
+def _check(tables: Tables, rows: I64, t: F64, x: F64) -> int:
+    """Return DONE, or what is wrong with the samples of a call, before anything is touched."""
+    if t.shape[0] != rows.shape[0] or x.shape != (rows.shape[0], tables.norms.mean.shape[0]):
+        return MISSHAPEN
+    if tables.results.outcome.shape[0] < rows.shape[0]:
+        return NO_ROOM
+    for k in range(rows.shape[0]):
+        if not 0 <= rows[k] < tables.state.row.shape[0]:
+            return k
+    return DONE
+
+
 @kernel
 def advance(
     handle: int, part: tuple[int, int], rows: I64, t: F64, x: F64, now: float, budget_s: float,
@@ -100,7 +113,7 @@ def advance(
     """Take ``n`` samples into their rows, in order; a row may stand in ``rows`` many times.
 
     Args:
-        handle: of ``Tables``, with room for the results.
+        handle: of ``Tables``.
         part: (i, p): of the rows, only the i-th of p parts; threads take one each.
         rows: (n,) row of each sample.
         t: (n,) event times, Unix seconds.
@@ -108,15 +121,14 @@ def advance(
         now: when they arrived, seconds on any steady clock; for the watch over silent streams.
 
     Returns:
-        DONE; or why nothing was done: MISSHAPEN, or the index of the first row that is not in the table.
+        DONE; or why nothing was done: MISSHAPEN, NO_ROOM for the results, or the index of the first row that is not in
+        the table.
     """
     tables = _tables(handle)
+    code = _check(tables, rows, t, x)
+    if code != DONE:
+        return code
     norms, state, tile, results = tables.norms, tables.state, tables.tile, tables.results
-    if t.shape[0] != rows.shape[0] or x.shape != (rows.shape[0], norms.mean.shape[0]):
-        return MISSHAPEN
-    for k in range(rows.shape[0]):
-        if not 0 <= rows[k] < state.row.shape[0]:
-            return k
     n = 0
     for k in range(rows.shape[0]):
         row = rows[k]
@@ -141,16 +153,24 @@ class CpuTable:
         weights: what was trained.
         capacity: rows to start with.
         budget_s: each row may raise one alert in this many seconds by chance.
-        threads: that share the rows of a large call.
+        threads: that share the rows of a large call; a process that forks makes its tables afterwards.
     """
 
     def __init__(self, weights: Weights, capacity: int, budget_s: float, threads: int = 1) -> None:
         self.weights = weights
-        self.budget_s = budget_s
+        self.budget_s = float(budget_s)  # the first call's types are those that the kernel is compiled for
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self._room = 1  # samples that the results have room for
-        self._hold(new_tables(weights, capacity, self._room))
+        self._hold(new_tables(weights, capacity, 1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out addresses and threads: a copy has its own."""
+        return {name: value for name, value in vars(self).items() if name not in ("_handles", "_pool", "_head")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
+        self._hold(self._tables)
 
     def _hold(self, tables: Tables) -> None:
         """Let the kernels work on these tables."""
@@ -178,18 +198,27 @@ class CpuTable:
 
     def advance(self, rows: I64, t: F64, x: F64, now: float) -> int:
         """Take samples as the kernel does; return what it returns."""
-        if len(rows) > self._room:
-            self._room = max(len(rows), 2 * self._room)
-            self._hold(self._tables._replace(results=new_results(self._room, len(self.weights.norms.mean))))
-        samples = rows, t, x, now, self.budget_s
+        samples = rows, t, x, float(now), self.budget_s
         try:
-            if self._pool is None or len(rows) < MANY * self._threads:
-                return advance(self._handles[0].address, WHOLE, *samples)
-            parts = [(handle.address, (i, self._threads)) for i, handle in enumerate(self._handles)]
-            others = [self._pool.submit(advance, *part, *samples) for part in parts[1:]]
-            return max(advance(*parts[0], *samples), *(other.result() for other in others))
+            while (code := self._run(*samples)) == NO_ROOM:
+                room = max(len(rows), 2 * len(self._tables.results.outcome))
+                self._hold(self._tables._replace(results=new_results(room, len(self.weights.norms.mean))))
         except TypeError:  # numbers of other types than the kernel was compiled for
             return MISSHAPEN
+        return code
+
+    def _run(self, *samples: Any) -> int:
+        """Run the kernel in this thread, or, where there are many samples, in all."""
+        handles = self._handles  # they, and what they hold, live until the kernels are done
+        if self._pool is None or len(samples[0]) < MANY * self._threads:
+            return advance(handles[0].address, WHOLE, *samples)
+        parts = [(handle.address, (i, self._threads)) for i, handle in enumerate(handles)]
+        others = [self._pool.submit(advance, *part, *samples) for part in parts[1:]]
+        try:
+            mine = advance(*parts[0], *samples)
+        finally:
+            wait(others)
+        return max(mine, *(other.result() for other in others))
 
     def results(self, n: int) -> Results:
         """Return views of what became of the ``n`` samples of the last call."""

@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[np.float32] | NDArray[np.float64]]
 
 
 class Engine:
-    """A table of rows under one set of weights.
+    """A table of rows under one set of weights, for one thread at a time.
 
     Args:
         weights: what was trained.

@@ -42,6 +42,9 @@ class Handle:
         self.address = self._room.ctypes.data
         _put(tables, self.address)
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a handle is an address; make a new one for the copied arrays")
+
 
 @intrinsic
 def _store(typingctx: Any, tables: Any, address: Any) -> Any:

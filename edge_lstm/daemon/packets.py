@@ -70,7 +70,7 @@ def read_publish(data: bytes, at: int, body: int, end: int, five: bool) -> Publi
     mid = data[after] << 8 | data[after + 1] if qos else 0
     if five:
         properties = frame(data, start - 1)  # a length is written like a packet's
-        if properties is None or properties.end > end:
+        if properties is None or properties.body == start - 1 or properties.end > end:
             return None
         start = properties.end
     return Publish(data[name:after], data[start:end], mid, bool(head & 1))
@@ -80,12 +80,11 @@ def write_publish(topic: str, payload: bytes, retain: bool, five: bool) -> bytes
     """Return a PUBLISH packet of QoS 0."""
     name = _topic_field(topic, five)
     length = len(name) + len(payload)
-    if length < 128:
-        head = bytes((PUBLISH | retain, length))
-    elif length < 16_384:
-        head = bytes((PUBLISH | retain, length & 127 | 128, length >> 7))
-    else:
-        head = bytes((PUBLISH | retain, length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
+    head = bytearray((PUBLISH | retain,))
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    head.append(length)
     return b"".join((head, name, payload))
 
 

@@ -14,8 +14,9 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from edge_lstm.daemon.inbox import Inbox
 from edge_lstm.daemon.packets import write_puback, write_publish
-from edge_lstm.daemon.wire import Wire
+from edge_lstm.daemon.wire import Wire, WiredClient
 from edge_lstm.messages import Message
+from edge_lstm.stages.topics import MAX_TOPIC_BYTES
 
 QUEUE = 4096  # of ours that wait for the broker's acknowledgement; more are dropped
 HELD = QUEUE // 4  # beyond this, what we received stays unacknowledged, and is kept for later
@@ -83,7 +84,8 @@ class Traffic:
 
     def _read(self, wire: Wire) -> None:
         """Take in what came in one piece."""
-        wire.fill()
+        if wire.fill() and isinstance(self._client, WiredClient):
+            self._client.heard()
         while True:
             for packet in islice(wire.publishes(), HELD):
                 if packet.mid:
@@ -136,6 +138,8 @@ class Traffic:
     def acknowledge(self) -> None:
         """Tell the broker that what was received is done with, unless too much of ours waits for it."""
         if self._unacknowledged and not self.inbox and self.unconfirmed() < (self._inflight or HELD):
+            if self.wire is not None and self._client.want_write():
+                self._client.loop_write()  # what follows from them goes onto the wire before
             for mid, qos in self._unacknowledged:
                 if self.wire is not None and qos == 1:
                     self.wire.write(write_puback(mid))
@@ -164,6 +168,10 @@ def _write_later(client: Client, userdata: Any, sock: Any) -> None:
     """Keep paho from writing at once; ``flush`` does it for a whole batch."""
 
 
-@lru_cache(maxsize=16_384)
 def _text(topic: bytes) -> str:
+    return topic.decode() if len(topic) > MAX_TOPIC_BYTES else _known_text(topic)
+
+
+@lru_cache(maxsize=16_384)
+def _known_text(topic: bytes) -> str:
     return topic.decode()

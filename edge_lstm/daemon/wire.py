@@ -5,12 +5,13 @@ locks for each message: 26 us for one in and one out, as much as all the rest of
 that is none. PUBLISH packets are taken out before it sees them, and written past it; all else is its own, the
 connection, TLS, subscriptions, keepalive and QoS 1 out.
 
-The one place where this reaches into paho is ``WiredClient._create_socket``, which is private. Should a later paho not
-call it, all goes through paho, slower, as ``Link`` does without a wire; ``tests/daemon/test_wire.py`` would tell.
+Two things here are private to paho, both in ``WiredClient``. Should a later paho not call ``_create_socket``, all goes
+through paho, slower, as ``Link`` does without a wire; ``tests/daemon/test_wire.py`` would tell.
 """
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,18 +48,19 @@ class Wire:
 
     # what the link calls
 
-    def fill(self) -> None:
-        """Take what has come off the socket, once all before it was looked at."""
+    def fill(self) -> bool:
+        """Take what has come off the socket, once all before it was looked at; return whether there was something."""
         if self._stopped or self.foreign:
-            return
+            return False
         try:
             data = self._sock.recv(CHUNK)
         except _NOT_NOW:
-            return
+            return False
         except OSError:
             data = b""
         self.failed = self.failed or not data
         self._data, self._at = self._data[self._at :] + data, 0
+        return bool(data)
 
     def publishes(self) -> Iterator[Publish]:
         """Yield the PUBLISH packets that came, up to a ``foreign`` one; stop at any time and go on later."""
@@ -140,3 +142,7 @@ class WiredClient(Client):
 
     def _create_socket(self) -> Any:
         return Wire(super()._create_socket(), self.protocol == 5)  # type: ignore[arg-type]
+
+    def heard(self) -> None:
+        """Note that the broker is alive; else paho would take a late answer to its ping for a dead connection."""
+        self._last_bytes_received = time.monotonic()

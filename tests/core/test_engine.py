@@ -1,9 +1,11 @@
 """The engine: rows that stay apart, grow, are forgotten, saved and put back, and hold finite numbers only."""
 
+import copy
 import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle
+from edge_lstm.core.cpu import LIKE
 from edge_lstm.core.engine import Engine
+from edge_lstm.core.handle import Handle
 from edge_lstm.core.table import (
     ARRIVED,
     END,
@@ -432,7 +436,9 @@ COUNT_ALLOCATIONS = """
 import json, sys
 import numpy as np
 from numba.core.runtime import rtsys
+from edge_lstm.core.cpu import LIKE
 from edge_lstm.core.engine import Engine
+from edge_lstm.core.handle import Handle
 from tests.bundles import hostile_stream, random_bundle
 counts = {}
 for judge in ("fitted", "adaptive"):
@@ -495,3 +501,45 @@ def test_memory_is_flat_over_a_million_samples(judge: str) -> None:
     assert traced_after - traced < 2**14
     assert sum(array.nbytes for array in engine.state) == size
     assert engine.state.row[:, SEEN].sum() >= 1_000_000
+
+
+def test_a_budget_may_be_a_whole_number() -> None:
+    """The first call's types are those that the kernel is compiled for; so a process of its own."""
+    code = (
+        "import numpy as np\n"
+        "from edge_lstm.core.engine import Engine\n"
+        "from edge_lstm.core.table import LEVEL, smallest_weights\n"
+        "levels = []\n"
+        "for budget in (600, 1800.5):\n"
+        "    engine = Engine(smallest_weights(), 1, budget)\n"
+        "    for t in range(3):\n"
+        "        engine.advance(np.zeros(1, np.int64), np.array([float(t)]), np.ones((1, 1)), 0)\n"
+        "    levels.append(engine.state.row[0, LEVEL])\n"
+        "print(levels[0] < levels[1] or levels)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stdout + done.stderr
+
+
+def test_handles_are_not_copied() -> None:
+    with pytest.raises(TypeError, match="a handle is an address"):
+        copy.deepcopy(Handle(LIKE, LIKE))
+
+
+def test_growing_in_another_thread_leaves_a_running_call_its_tables() -> None:
+    bundle = bundle_of("fitted")
+    engine = Engine(bundle.weights, 64, BUDGET_S)
+    rows, (t, x) = np.arange(4000) % 64, random_stream(4000, 2)
+    stop = threading.Event()
+
+    def advance() -> None:
+        while not stop.is_set():
+            engine.advance(rows, t, x)
+
+    worker = threading.Thread(target=advance)
+    worker.start()
+    for capacity in range(65, 400):
+        engine.grow(capacity)
+    stop.set()
+    worker.join()
+    assert engine.capacity == 399

@@ -102,6 +102,19 @@ def test_messages_are_acknowledged_when_told_so(peer: Peer, request: pytest.Fixt
     assert peer.heard() == b"\x40\x02\x00\x07\x40\x02\x00\x08"
 
 
+def test_what_follows_from_a_message_leaves_before_its_acknowledgement(peer: Peer) -> None:
+    """After a crash between the two, the message comes again; the other way round, an alert would be lost."""
+    peer.connect(ACCEPTED, SUBSCRIBED)
+    peer.heard()
+    peer.send(publish(b"a/1", b"x", 7))
+    assert peer.received
+    peer.link.traffic.publish(Message("out/alert", b"!", retain=True, qos=1))
+    peer.link.traffic.acknowledge()
+    peer.turn()
+    said = peer.heard()
+    assert 0 <= said.index(b"out/alert") < said.index(b"\x40\x02\x00\x07")
+
+
 def test_an_acknowledgement_does_not_outlive_its_connection(peer: Peer) -> None:
     peer.connect(ACCEPTED, SUBSCRIBED, publish(b"a/1", b"x", 7))
     peer._socket.close()

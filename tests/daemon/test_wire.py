@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_lstm.daemon.packets import frame, read_publish, write_puback, write_publish
 from edge_lstm.daemon.wire import CHUNK, LARGEST, Wire, WiredClient
@@ -52,6 +53,14 @@ def drain(wire: Wire) -> tuple[list[tuple[bytes, bytes, int]], bytes]:
         if not wire.foreign:
             return mine, foreign
         foreign += wire.recv(1_000_000)
+
+
+def test_paho_still_judges_the_connection_by_what_was_heard() -> None:
+    assert "_last_bytes_received" in Client._check_keepalive.__code__.co_names
+    client = WiredClient(CallbackAPIVersion.VERSION2)
+    client._last_bytes_received = 0.0
+    client.heard()
+    assert client._last_bytes_received > 0.0
 
 
 def test_paho_still_opens_its_socket_here() -> None:
@@ -189,3 +198,16 @@ def test_properties_are_passed_over() -> None:
 
 def test_acknowledgement() -> None:
     assert write_puback(0x1234) == b"\x40\x02\x12\x34"
+
+
+@pytest.mark.parametrize("size", [0, 100, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 5_000_000])
+def test_lengths_of_any_size(size: int) -> None:
+    packet = write_publish("t", bytes(size), False, False)
+    assert packet == publish(b"t", bytes(size))
+
+
+def test_properties_without_an_end_are_not_ours() -> None:
+    packet = publish(b"t", b"\xff\xff\xff\xff\xffpayload")
+    body = frame(packet, 0)
+    assert body is not None
+    assert read_publish(packet, 0, *body, True) is None

@@ -100,6 +100,8 @@ def _info(prepared: "Prepared") -> dict[str, Any]:
             "judge": route.lane.bundle.metadata.judge,
             "channels": route.lane.bundle.metadata.channel_names,
             "budget_s": route.lane.settings.budget_s,
+            "publish": route.outputs.publish,
+            "device": route.lane.engine.device,
         }
         for route in prepared.routes
     ]
