@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numba
 import numba.cuda
 import numpy as np
 
-from bench.machine import machine
+from bench.machine import machine, target
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import F64, I64, Weights
 from tests.bundles import random_bundle, random_stream
@@ -187,7 +186,7 @@ def whole(weights: Weights, rows: int, samples: int, threads: int, options: argp
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=target)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--inputs", type=int, default=8)
     parser.add_argument("--hidden", type=int, default=64)

@@ -1,5 +1,6 @@
 """What a figure was measured on, and where figures are kept."""
 
+import argparse
 import json
 import platform
 import subprocess
@@ -42,6 +43,14 @@ def _cpuinfo() -> list[str]:
         return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return []
+
+
+def target(text: str) -> Path:
+    """Return where figures are to go; an argument's type, so that a wrong place is told before the work."""
+    path = Path(text)
+    if not path.parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no file can be written there")
+    return path
 
 
 def record(name: str, figures: dict[str, Any]) -> None:

@@ -10,12 +10,11 @@ import json
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.machine import ROOT, machine
+from bench.machine import ROOT, machine, target
 from bench.ours import bundle_of
 from bench.roofline import measure
 from edge_lstm import Detector
@@ -63,7 +62,7 @@ def streams(input_size: int, hidden_size: int, rows: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where the record goes")
+    parser.add_argument("--json", type=target, help="where the record goes")
     args = parser.parse_args()
     one = recording()
     print(f"a recording: {one['us']:.3f} us a sample, {one['samples_per_s'] / 1e6:.2f} million a second", end="")

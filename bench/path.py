@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.machine import ROOT, machine
+from bench.machine import ROOT, machine, target
 from bench.offline import POLICIES, WEIGHTS, Samples, offline, stages
 from bench.stations import Counter, Sender, publish
 from demo.broker import running
@@ -162,13 +162,14 @@ def show(title: str, rows: dict[str, Any]) -> None:
     """Print a table."""
     print(f"\n{title}")
     for name, figures in rows.items():
-        print(f"  {name:<28}", json.dumps(figures) if isinstance(figures, dict) else figures)
+        each = figures if isinstance(figures, dict) else {"us": figures}
+        print(f"  {name:<28}", ", ".join(f"{word} {value:g}" for word, value in each.items()))
 
 
 def main() -> None:
     """Measure all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="file to add a line to")
+    parser.add_argument("--json", type=target, help="file to add a line to")
     parser.add_argument("--count", type=int, default=20_000, help="messages of a burst")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each rate; 0 leaves latency out")

@@ -13,10 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from bench.machine import ROOT, machine
+from bench.machine import ROOT, machine, target
 
 BUNDLE = str(ROOT / "weights" / "universal.safetensors")
 WARM, COLD = 15, 2
@@ -101,7 +100,7 @@ def measure() -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where the record goes")
+    parser.add_argument("--json", type=target, help="where the record goes")
     args = parser.parse_args()
     record = measure()
     for kind in ("warm", "cold"):

@@ -12,12 +12,11 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.machine import machine
+from bench.machine import machine, target
 from bench.ours import Ours
 from bench.peers import installed, versions
 from bench.peers.lstm import Peer, check, random_inputs
@@ -164,7 +163,7 @@ def cell(value: float | None) -> str:
 def main() -> None:
     """Measure the cases, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where the records go, a list")
+    parser.add_argument("--json", type=target, help="where the records go, a list")
     parser.add_argument("--cases", help=f"input/hidden, ...; otherwise {CASES}")
     parser.add_argument("--rows", default="1,1000")
     parser.add_argument("--sweep", action="store_true", help=f"the cases {SWEEP}, one row")
