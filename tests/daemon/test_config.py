@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_lstm.bundle import write
+from edge_lstm.core.engine import cuda_is_there
 from edge_lstm.daemon.check import prepare_file, prepare_options
 from edge_lstm.daemon.config import Config, Output, SourceOptions
 from edge_lstm.errors import ConfigError
@@ -288,6 +289,16 @@ def test_a_command_line_is_a_configuration(folder: Path) -> None:
     assert prepare_options({"source": [source]}).routes
     with pytest.raises(ConfigError, match=r"^command line: budget is 'x', expected"):
         prepare_options({"source": [source | {"budget": "x"}]})
+
+
+@pytest.mark.skipif(cuda_is_there(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(folder: Path) -> None:
+    source = f"[[source]]\ntopic = 'a/+'\nweights = '{folder / 'fitted.safetensors'}'\ndevice = "
+    [problem] = problems(folder, source + "'cuda'")
+    assert problem.startswith("FILE:4: device 'cuda': there is no CUDA device")
+    (folder / "config.toml").write_text(source + "'auto'")
+    [route] = prepare_file(folder / "config.toml").routes
+    assert route.lane.engine.device == "cpu"
 
 
 def test_defaults_are_those_of_the_pipeline() -> None:
