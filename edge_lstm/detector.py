@@ -147,7 +147,8 @@ class Detector:
         return float(self._engine.read("row", 0, 1)[0, TIME])
 
     def _next_time(self) -> float:
-        return self._time() + self._period_s if self._engine.read("row", 0, 1)[0, SEEN] else 0.0
+        row = self._engine.read("row", 0, 1)[0]
+        return float(row[TIME]) + self._period_s if row[SEEN] else 0.0
 
     def reset(self) -> None:
         """Forget everything; the next sample is the first."""

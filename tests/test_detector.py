@@ -227,6 +227,16 @@ def test_a_copy_is_another_detector(copied: Callable[[Detector], Detector]) -> N
     assert np.array_equal(detector.score_many(x[200:]).surprise, scores, equal_nan=True)
 
 
+def test_a_copy_packs_its_weights_anew() -> None:
+    """They are packed for a CPU, and a pickle may go to another one."""
+    detector = Detector(random_bundle("adaptive", hidden=32))
+    packed = detector._engine._table._tables.packed.code
+    assert packed.tobytes() not in pickle.dumps(detector)
+    again = pickle.loads(pickle.dumps(detector))._engine._table._tables.packed.code
+    assert again.tobytes() == packed.tobytes()
+    assert again.ctypes.data % 64 == 0
+
+
 def test_long_recordings_are_scored_in_blocks() -> None:
     """The same bits as in one piece, whatever the block."""
     whole, parts = Detector(bundle_of("adaptive")), Detector(bundle_of("adaptive"))

@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[np.float32] | NDArray[np.float64]]
 
 
 class Engine:
-    """A table of rows under one set of weights, for one thread at a time.
+    """A table of rows under one set of weights, for one thread at a time; its kernels are compiled when it is made.
 
     Args:
         weights: what was trained.
@@ -45,7 +45,7 @@ class Engine:
         self.weights = weights
         self.channels = len(weights.norms.mean)
         self._table = _table(weights, capacity, budget_s, device, threads)
-        self.compile()
+        self._table.compile()
 
     @property
     def device(self) -> Device:
@@ -97,10 +97,6 @@ class Engine:
         n, channels = len(rows), self.channels
         expected = f"int64 ({n},), float64 ({n},), float64 ({n}, {channels}), contiguous and writable"
         raise StateError(f"rows, t, x are {found}, expected {expected}")
-
-    def compile(self) -> None:
-        """Compile (or load from the cache) everything that ``advance`` and ``silent`` will run."""
-        self._table.compile()
 
     def silent(self, used: int, now: float, shortest_s: float) -> I64:
         """Return the rows among the first ``used`` that have newly stopped talking."""

@@ -34,9 +34,7 @@ class Service:
         self._summary = Summary()
 
     def run(self) -> None:
-        """Compile, connect, and work until SIGTERM or SIGINT."""
-        for route in self._pipeline.routes:
-            route.lane.engine.compile()  # before the first sample waits for it
+        """Connect, and work until SIGTERM or SIGINT."""
         gc.collect()
         gc.freeze()  # the compiler leaves many objects; looking through them time and again costs a sixth of the CPU
         wake = self._catch_signals()

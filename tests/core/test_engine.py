@@ -280,7 +280,6 @@ def test_threads_give_the_same_bits(judge: str) -> None:
 def test_nothing_to_do() -> None:
     bundle = bundle_of("fitted")
     engine = Engine(bundle.weights, 3)
-    engine.compile()
     results = engine.advance(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 2)))
     assert len(results.outcome) == 0
     assert engine.snapshot(0)["row"].shape[0] == 0
