@@ -12,18 +12,29 @@ from safetensors.numpy import load, save
 
 from edge_lstm.bundle_format import (
     ADAPTIVE_INPUTS,
+    LATER,
     MAX_HIDDEN,
     MAX_LAYERS,
     Channel,
     Metadata,
-    Tensors,
     check_judge,
     check_metadata,
     check_tensors,
     require,
 )
+from edge_lstm.bundle_layers import Tensors, build
 from edge_lstm.core.engine import Engine
-from edge_lstm.core.table import ADAPTIVE, FITTED, Network, Norms, Weights
+from edge_lstm.core.layers import Layers
+from edge_lstm.core.table import (
+    ADAPTIVE,
+    CLASSIFIES,
+    FITTED,
+    FORECASTS,
+    RECONSTRUCTS,
+    Network,
+    Norms,
+    Weights,
+)
 from edge_lstm.errors import WeightsError
 
 __all__ = [
@@ -34,6 +45,7 @@ __all__ = [
 KEY = "edge_lstm"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**20
+HEADS = {"forecast": FORECASTS, "reconstruction": RECONSTRUCTS, "classification": CLASSIFIES}
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -51,9 +63,16 @@ class Bundle(msgspec.Struct, frozen=True):
 
 def _weights(m: Metadata, tensors: Tensors) -> Weights:
     """Fold scales and lay the tensors out as the core wants them."""
-    channels, hidden, layers = len(m.channels), m.hidden_size, m.num_layers
+    return Weights(_network(m, tensors), _norms(m, tensors))
+
+
+def _network(m: Metadata, tensors: Tensors) -> Network | Layers:
+    steps = np.float32(m.steps)
+    if m.layers:
+        active = m.outputs if m.head == "classification" else len(m.channels)
+        return build(m.layers, m.dense, tensors, m.input_clip, steps, active)
+    hidden, layers = m.hidden_size, m.num_layers
     width = max(m.input_size, hidden if layers > 1 else 0)
-    steps = np.float32(127 if m.activation_bits == 8 else 32767)
     input_k = np.float32(float(steps) / m.input_clip)
     weight_ih = np.zeros((layers, 4 * hidden, width), np.int8)
     scale_ih = np.empty((layers, 4 * hidden), np.float32)
@@ -65,10 +84,7 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
     def stack(name: str) -> NDArray[Any]:
         return np.ascontiguousarray(np.stack([tensors[name.format(k)] for k in range(layers)]))
 
-    def fitted(name: str, *shape: int) -> NDArray[np.float64]:
-        return np.ascontiguousarray(tensors.get(name, np.zeros(shape)))
-
-    network = Network(
+    return Network(
         weight_ih=weight_ih,
         weight_hh=stack("weight_hh_l{}"),
         scale_ih=scale_ih,
@@ -82,10 +98,29 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
         input_k=input_k,
         hidden_k=steps,
     )
-    norms = Norms(
+
+
+def _norms(m: Metadata, tensors: Tensors) -> Norms:
+    channels = len(m.channels)
+
+    def fitted(name: str, *shape: int) -> NDArray[np.float64]:
+        return np.ascontiguousarray(tensors.get(name, np.zeros(shape)))
+
+    mean, scale = fitted("normalize.mean", channels), fitted("normalize.scale", channels)
+    return Norms(
         kind=FITTED if m.judge == "fitted" else ADAPTIVE,
-        mean=fitted("normalize.mean", channels),
-        scale=fitted("normalize.scale", channels),
+        head=HEADS[m.head],
+        mean=mean,
+        scale=scale,
+        input_mean=tensors.get("input.mean", mean),
+        input_scale=tensors.get("input.scale", scale),
+        output_mean=tensors.get("output.mean", mean),
+        output_scale=tensors.get("output.scale", scale),
+        target=np.array([float(not m.targets or name in m.targets) for name in m.channel_names]),
+        anomalous=np.array([float(name in m.anomalous) for name in m.classes]),
+        horizon=m.horizon,
+        window=m.window,
+        copies=m.copies,
         center=fitted("judge.center", 2, channels),
         whiten=fitted("judge.whiten", 2, channels, channels),
         blame=fitted("judge.blame", 2, channels),
@@ -100,7 +135,6 @@ def _weights(m: Metadata, tensors: Tensors) -> Weights:
         warm_up=float(m.warm_up),
         settle=float(m.settle),
     )
-    return Weights(network, norms)
 
 
 def _golden_run(weights: Weights, t: NDArray[np.float64], x: NDArray[np.float64]) -> Tensors:
@@ -123,9 +157,18 @@ def _check_golden(weights: Weights, tensors: Tensors) -> None:
             raise WeightsError(message)
 
 
+def _document(m: Metadata) -> dict[str, Any]:
+    """Return the document without fields that say what was so before there were such fields."""
+    return {
+        name: value
+        for name, value in msgspec.to_builtins(m).items()
+        if name not in LATER or getattr(m, name) != LATER[name]
+    }
+
+
 def _sha256(m: Metadata, tensors: Tensors) -> str:
     """Return the hash of a bundle's content, but for ``Metadata.sha256`` itself."""
-    document = msgspec.to_builtins(m)
+    document = _document(m)
     del document["sha256"]
     h = hashlib.sha256(msgspec.json.encode(document, order="sorted"))
     for name in sorted(tensors):
@@ -174,7 +217,7 @@ def seal(
 
 def write(bundle: Bundle, path: str | Path) -> None:
     """Write a bundle; the same bundle gives the same bytes."""
-    document = msgspec.json.encode(bundle.metadata).decode()
+    document = msgspec.json.encode(_document(bundle.metadata)).decode()
     Path(path).write_bytes(save(dict(sorted(bundle.tensors.items())), {KEY: document}))
 
 
@@ -211,7 +254,7 @@ def _read(path: Path) -> Bundle:
     text = header.get("__metadata__", {})
     require(
         isinstance(text, dict) and set(text) == {KEY},
-        f"not an edge-lstm bundle: no {KEY!r} in the metadata; make one with 'edge-lstm fit'",
+        f"not an edge-lstm bundle: no {KEY!r} in the metadata; make one with 'edge-lstm fit' or 'edge-lstm convert'",
     )
     try:
         metadata = msgspec.json.decode(text[KEY], type=Metadata)

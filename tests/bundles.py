@@ -1,9 +1,12 @@
 """Random bundles and streams for the tests; nothing trained."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_lstm.bundle import ADAPTIVE_INPUTS, Bundle, Channel, Metadata, Tensors, seal
+from edge_lstm.bundle_layers import Cell, Dense, Function, shapes
 
 
 def random_bundle(
@@ -109,3 +112,89 @@ def hostile_stream(  # noqa: C901  a list of what goes wrong
     if rows > 500:
         t[rows // 2 :] -= 5000.0  # the clock of the source is set back
     return t, x
+
+
+FUNCTIONS = (
+    Function("sigmoid"), Function("tanh"), Function("tanh", 1.5, 0.7), Function("clipped", 1.0, 0.0, 0.0),
+    Function("clipped", 0.2, 0.5, 0.0, 1.0), Function("clipped", 1.0, 0.0), Function("leaky_relu", 0.1),
+    Function("softsign"), Function("elu", 1.2, 0.9), Function("softplus"), Function("swish"),
+)  # fmt: skip
+GATES = (Function("sigmoid"), Function("sigmoid"), Function("clipped", 0.2, 0.5, 0.0, 1.0))
+
+
+def random_cell(rng: np.random.Generator, hidden: int) -> Cell:
+    """Return an LSTM layer of any kind."""
+
+    def maybe(value: Any, otherwise: Any) -> Any:
+        return value if rng.random() < 0.4 else otherwise
+
+    candidate, output = (maybe(FUNCTIONS[rng.integers(len(FUNCTIONS))], Function("tanh")) for _ in range(2))
+    bounded = candidate.kind == output.kind == "tanh"
+    return Cell(
+        hidden_size=hidden,
+        output_size=maybe(int(rng.integers(1, hidden + 1)), 0),
+        gate=GATES[rng.integers(len(GATES))],
+        candidate=candidate,
+        output=output,
+        peephole=maybe(True, False),
+        norm=maybe(True, False),
+        initial=maybe(True, False),
+        output_clip=maybe(2.5, 1.0) if bounded else 20.0,
+        inner_clip=1.0 if bounded else 20.0,
+        gate_clip=maybe(3.0, 0.0),
+        cell_clip=maybe(1.5, 0.0 if bounded else 8.0),
+        projection_clip=maybe(0.7, 0.0),
+    )
+
+
+def random_layers_bundle(
+    seed: int, head: str = "forecast", channels: int = 3, bits: int = 16, **changes: object
+) -> Bundle:
+    """Return a sealed bundle of random layers of any kind."""
+    rng = np.random.default_rng(seed)
+    hidden = [int(rng.integers(1, 12)) for _ in range(rng.integers(1, 4))]
+    cells = tuple(random_cell(rng, units) for units in hidden)
+    classes = tuple(f"class{k}" for k in range(rng.integers(1, 4))) if head == "classification" else ()
+    outputs = len(classes) or 2 * channels
+    sizes = [*(int(rng.integers(1, 9)) for _ in range(rng.integers(0, 3))), outputs]
+    functions = [FUNCTIONS[rng.integers(len(FUNCTIONS))] for _ in sizes]
+    dense = tuple(Dense(output_size=n, function=f, input_clip=4.0) for n, f in zip(sizes, functions, strict=True))
+    tensors: Tensors = {}
+    for name, (dtype, shape) in shapes(cells, dense, channels).items():
+        if dtype == np.int8:
+            wide = rng.random() < 0.3
+            values = rng.integers(*((-255, 256) if wide else (-128, 128)), shape)
+            tensors[name] = values.astype(np.int16 if wide else np.int8)
+            spread = rng.uniform(0.2, 3.0, shape[0]) / (60 * np.sqrt(shape[1]))
+            tensors[f"{name}.scale"] = spread.astype(np.float32)
+        elif not name.endswith(".scale"):
+            tensors[name] = rng.normal(0, 0.7, shape).astype(np.float32)
+    tensors |= _judge_of(channels, rng)
+    if rng.random() < 0.5:
+        for part in ("input", "output"):
+            tensors |= {f"{part}.mean": rng.normal(0, 2, channels), f"{part}.scale": rng.uniform(0.5, 2, channels)}
+    fields: dict[str, object] = {
+        "name": f"random-layers-{seed}",
+        "judge": "fitted",
+        "channels": tuple(Channel(f"c{i}", "u") for i in range(channels)),
+        "input_size": channels,
+        "hidden_size": max(hidden),
+        "num_layers": len(hidden),
+        "activation_bits": bits,
+        "input_clip": 20.0,
+        "period_s": 1.0,
+        "warm_up": 30,
+        "settle": 10,
+        "tau_b": 6.0,
+        "tau_c": 10.0,
+        "fit_rows": 1000,
+        "head": head,
+        "horizon": 1 if head == "forecast" else 0,
+        "targets": () if head == "classification" else ("c0", f"c{channels - 1}"),
+        "classes": classes,
+        "anomalous": classes[-1:],
+        "layers": cells,
+        "dense": dense,
+    }
+    metadata = Metadata(**(fields | changes))  # type: ignore[arg-type]
+    return seal(metadata, tensors, *random_stream(64, channels, seed))

@@ -117,6 +117,36 @@ def ewma(old: float, x: float, tau: float, n: int) -> float:
     return fma(max(1.0 / tau, 1.0 / n), x - old, old)
 
 
+# ---- 4.2 Functions of a cell ---------------------------------------------------------------------
+
+LARGE = f32(1e15)
+
+
+def function(f: dict[str, Any], x: np.float32) -> np.float32:
+    """Return an activation, by the numbers that the bundle gives it."""
+    kind, a, b, low, high = f["kind"], f32(f["a"]), f32(f["b"]), f32(f["low"]), f32(f["high"])
+    if kind == "sigmoid":
+        return sigmoid32(x)
+    if kind == "clipped":
+        return clip(fma32(a, x, b), low, high)
+    y = {
+        "tanh": lambda: a * tanh32(f32(b * x)),
+        "leaky_relu": lambda: x if x > 0 else a * x,
+        "softsign": lambda: x / f32(f32(1) + abs(x)),
+        "elu": lambda: b * x if x > 0 else b * f32(float(a) * (exp64(float(x)) - 1.0)),
+        "softplus": lambda: x if x > 30 else f32(log64(1.0 + exp64(float(x)))),
+        "swish": lambda: x * sigmoid32(x),
+    }[kind]()
+    return clip(f32(y), -LARGE, LARGE)
+
+
+def through(gate: dict[str, Any], f: dict[str, Any], opening: np.float32, x: np.float32) -> np.float32:
+    """Return what a gate lets through of a function of x."""
+    if gate["kind"] == "sigmoid" and f["kind"] == "tanh" and f["a"] == f["b"] == 1.0:
+        return gated32(opening, x)
+    return f32(function(gate, opening) * function(f, x))
+
+
 # ---- 6. The tail ---------------------------------------------------------------------------------
 
 TAIL_Q, TAIL_B, TAIL_N = 0.02, 1.6989700043360187, 5000.0
@@ -250,6 +280,19 @@ class Reference:
         self.num_channels = len(metadata["channels"])
         self.num_layers, self.hidden_size = metadata["num_layers"], metadata["hidden_size"]
         self.qmax = 127 if metadata["activation_bits"] == 8 else 32767
+        self.window, self.copies = metadata["window"], metadata["copies"]
+        self.classifies = metadata["head"] == "classification"
+        self.ahead = metadata["horizon"]
+        usual: dict[str, Any] = {"a": 1.0, "b": 1.0, "low": -1e15, "high": 1e15}
+        sigmoid, tanh = usual | {"kind": "sigmoid"}, usual | {"kind": "tanh"}
+        plain = {
+            "hidden_size": self.hidden_size, "output_size": 0, "gate": sigmoid, "candidate": tanh, "output": tanh,
+            "peephole": False, "norm": False, "initial": False, "output_clip": 1.0, "inner_clip": 1.0,
+            "gate_clip": 0.0, "cell_clip": 0.0, "projection_clip": 0.0,
+        }  # fmt: skip
+        identity = usual | {"kind": "clipped", "b": 0.0}
+        self.cells = list(metadata["layers"]) or [plain] * self.num_layers
+        self.dense = list(metadata["dense"]) or [{"function": identity, "input_clip": 1.0}]
         self.kx = f32(self.qmax / float(metadata["input_clip"]))
         assert self.fitted or self.num_channels == 1
 
@@ -265,12 +308,34 @@ class Reference:
         if self.fitted:
             self.means = [float(v) for v in tensors["normalize.mean"]]
             self.scales = [float(v) for v in tensors["normalize.scale"]]
+        self.states = [self.fresh() for _ in range(self.copies)]
         self.forget()
+
+    def fresh(self) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """Return outputs and cell states, layer by layer, that a copy of the state starts from."""
+        h, c = [], []
+        for k, cell in enumerate(self.cells):
+            outputs = cell["output_size"] or cell["hidden_size"]
+            h.append(self.tensors.get(f"h_0_l{k}", np.zeros(outputs, np.float32)).copy())
+            c.append(self.tensors.get(f"c_0_l{k}", np.zeros(cell["hidden_size"], np.float32)).copy())
+        return h, c
+
+    @property
+    def h(self) -> NDArray[np.float32]:
+        """The hidden state of a plain network."""
+        return np.stack(self.states[0][0])
+
+    @property
+    def c(self) -> NDArray[np.float32]:
+        """The cell state of a plain network."""
+        return np.stack(self.states[0][1])
 
     def forget(self) -> None:
         """Lose what a gap makes worthless."""
-        self.h = np.zeros((self.num_layers, self.hidden_size), np.float32)
-        self.c = np.zeros((self.num_layers, self.hidden_size), np.float32)
+        for state in self.states:
+            for array in (*state[0], *state[1]):
+                array[:] = 0.0  # sample 0 puts them to where they start
+        self.pending: list[list[tuple[float, float]]] = []
         self.bias = self.fast = self.season_fast = self.log_distance = self.persistence = 0.0
         self.mean_residual = [0.0] * self.num_channels
         self.since = 0
@@ -328,9 +393,20 @@ class Reference:
         suspect = any(missing) or clamped != x
         x = clamped
 
-        # Sections 6, 7, 8, 9, then 5 and 4: judged first, then seen by the network.
+        # Sections 6, 7, 8, 9, then 5 and 4: judged first, then seen by the network; the other way round where it
+        # does not forecast.
         n = self.seen + 1
-        judged = self.judge_fitted(x) if self.fitted else self.judge_adaptive(t, x[0], n)
+        if self.ahead == 0:
+            out = self.network(self.normalize(x, n))
+            if not self.classifies:
+                self.forecast = self.forecasts(out, x)
+        judged = (
+            self.judge_classes(out)
+            if self.classifies
+            else self.judge_fitted(x)
+            if self.fitted
+            else self.judge_adaptive(t, x[0], n)
+        )
         ruled = self.rule(x, gap)
         if n <= self.bundle["warm_up"]:
             quality = "warming_up"
@@ -346,7 +422,10 @@ class Reference:
         loudest = ruled if ruled.strength > lasting.strength else lasting
         level, alert, event, causes = self.watch(t, x, quality, loudest, news, gap or moved)
 
-        self.forecast = self.step(self.normalize(x, n))
+        if self.ahead > 0:
+            self.pending.append(self.forecasts(self.network(self.normalize(x, n)), x))
+            if len(self.pending) == self.ahead:
+                self.forecast = self.pending.pop(0)
         self.since += 1
         self.seen += 1
         self.last_t = t
@@ -379,56 +458,128 @@ class Reference:
 
     # ---- 4. The network, one step ----------------------------------------------------------------
 
-    def step(self, normalized: tuple[list[np.float32], list[float], list[float]]) -> list[tuple[float, float]]:
-        """Advance the network by the inputs u; return (forecast, spread) of each channel."""
-        u, unit, base = normalized
-        H, qmax, tensors = self.hidden_size, f32(self.qmax), self.tensors
+    def network(self, u: list[np.float32]) -> list[np.float32]:
+        """Advance every copy of the state by the inputs u; return the outputs of the oldest."""
+        if self.window == 0:
+            due, oldest = (0 if self.since == 0 else -1), 0
+        else:
+            every = self.window // self.copies
+            turns = self.since // every
+            due = turns % self.copies if self.since % every == 0 else -1
+            oldest = (turns + 1) % self.copies
+        for copy in range(self.copies):
+            if copy == due or self.since == 0:
+                self.states[copy] = self.fresh()
+        return [self.step(u, *state) for state in self.states][oldest]
 
-        def quantize(v: np.float32, k: np.float32) -> int:
-            return int(fma32(v, k, MAGIC) - MAGIC)
+    def quantize(self, v: np.float32, bound: float) -> int:
+        """Return a value in steps of its bound."""
+        v = clip(v, -f32(bound), f32(bound))
+        return int(fma32(v, f32(self.qmax / bound), MAGIC) - MAGIC)
 
-        def dot(weight: NDArray[np.int8], q: list[int]) -> list[np.float32]:
-            return [f32(sum(map(mul, row, q))) for row in weight.tolist()]
+    def dot(self, name: str, q: list[int], bound: float) -> tuple[list[np.float32], NDArray[np.float32]]:
+        """Return the exact sums of each row of a matrix, and the rows' scales."""
+        sums = [f32(sum(map(mul, row, q))) for row in self.tensors[name].tolist()]
+        return sums, self.tensors[f"{name}.scale"] / f32(self.qmax / bound)
 
-        bound = f32(self.bundle["input_clip"])
-        q_in, k_in = [quantize(clip(v, -bound, bound), self.kx) for v in u], self.kx
-        for layer in range(self.num_layers):
-            w_ih, w_hh = f"weight_ih_l{layer}", f"weight_hh_l{layer}"
-            scale_ih, scale_hh = tensors[w_ih + ".scale"], tensors[w_hh + ".scale"]
-            bias = tensors[f"bias_l{layer}"]
-            ax = dot(tensors[w_ih], q_in)
-            ah = dot(tensors[w_hh], [quantize(v, qmax) for v in self.h[layer]])
-            pre = [fma32(ax[r], scale_ih[r] / k_in, fma32(ah[r], scale_hh[r] / qmax, bias[r])) for r in range(4 * H)]
-            for j in range(H):
-                i, f, g, o = pre[j], pre[H + j], pre[2 * H + j], pre[3 * H + j]
-                self.c[layer, j] = fma32(sigmoid32(f), self.c[layer, j], gated32(i, g))
-                self.h[layer, j] = gated32(o, self.c[layer, j])
-            q_in, k_in = [quantize(v, qmax) for v in self.h[layer]], qmax
+    def step(self, u: list[np.float32], h: list[NDArray[np.float32]], c: list[NDArray[np.float32]]) -> list[np.float32]:
+        """Advance one copy of the state; return the network's outputs."""
+        bound = float(self.bundle["input_clip"])
+        q = [self.quantize(v, bound) for v in u]
+        for k, cell in enumerate(self.cells):
+            self.cell(k, cell, q, bound, h[k], c[k])
+            following = self.dense[0]["input_clip"] if k == len(self.cells) - 1 else cell["output_clip"]
+            q, bound = [self.quantize(v, following) for v in h[k]], following
+        for k, dense in enumerate(self.dense):
+            last = k == len(self.dense) - 1
+            name = "head" if last else f"dense_{k}"
+            sums, scale = self.dot(f"{name}.weight", q, bound)
+            y = [fma32(s, scale[r], self.tensors[f"{name}.bias"][r]) for r, s in enumerate(sums)]
+            active = self.num_channels if last and not self.classifies else len(y)
+            y = [function(dense["function"], v) for v in y[:active]] + y[active:]
+            y = [clip(v, -LARGE, LARGE) for v in y]
+            if not last:
+                bound = self.dense[k + 1]["input_clip"]
+                q = [self.quantize(v, bound) for v in y]
+        return y
 
-        scale, bias = tensors["head.weight.scale"], tensors["head.bias"]
-        sums = dot(tensors["head.weight"], q_in)
-        out = [fma32(s, scale[r] / qmax, bias[r]) for r, s in enumerate(sums)]
+    def cell(
+        self, k: int, cell: dict[str, Any], q: list[int], bound: float, h: NDArray[np.float32], c: NDArray[np.float32]
+    ) -> None:
+        """Advance LSTM layer k by its quantized inputs."""
+        H, tensors = cell["hidden_size"], self.tensors
+        ax, sx = self.dot(f"weight_ih_l{k}", q, bound)
+        ah, sh = self.dot(f"weight_hh_l{k}", [self.quantize(v, cell["output_clip"]) for v in h], cell["output_clip"])
+        bias = tensors[f"bias_l{k}"]
+        start = np.zeros_like(bias) if cell["norm"] else bias
+        pre = [fma32(ax[r], sx[r], fma32(ah[r], sh[r], start[r])) for r in range(4 * H)]
 
-        # ---- 5. ... and forecast
-        C = self.num_channels
+        def finished(gate: int, peephole: int) -> list[np.float32]:
+            x = pre[gate * H : (gate + 1) * H]
+            if cell["peephole"] and peephole >= 0:
+                x = [fma32(p, state, v) for p, state, v in zip(tensors[f"peephole_l{k}"][peephole], c, x, strict=True)]
+            if cell["norm"]:
+                x = self.normalized(x, tensors[f"norm_l{k}"][gate], bias[gate * H : (gate + 1) * H])
+            limit = f32(cell["gate_clip"] or LARGE)
+            return [clip(v, -limit, limit) for v in x]
+
+        gate, limit = cell["gate"], f32(cell["cell_clip"] or LARGE)
+        i, f, g = finished(0, 0), finished(1, 1), finished(2, -1)
+        for j in range(H):
+            new = through(gate, cell["candidate"], i[j], g[j])
+            c[j] = clip(fma32(function(gate, f[j]), c[j], new), -limit, limit)
+        o = finished(3, 2)
+        m = [through(gate, cell["output"], o[j], c[j]) for j in range(H)]
+        if not cell["output_size"]:
+            h[:] = m
+            return
+        sums, scale = self.dot(f"weight_hr_l{k}", [self.quantize(v, cell["inner_clip"]) for v in m], cell["inner_clip"])
+        limit = f32(cell["projection_clip"] or LARGE)
+        for r, s in enumerate(sums):
+            h[r] = clip(fma32(s, scale[r], tensors[f"bias_hr_l{k}"][r]), -limit, limit)
+
+    @staticmethod
+    def normalized(x: list[np.float32], factor: NDArray[np.float32], bias: NDArray[np.float32]) -> list[np.float32]:
+        """Return a gate normalized over its units."""
+        total = 0.0
+        for v in x:
+            total += float(v)
+        mean, square = total / len(x), 0.0
+        for v in x:
+            square = fma(float(v) - mean, float(v) - mean, square)
+        inverse = 1.0 / math.sqrt(square / len(x) + 1e-8)
         return [
-            (
-                fma(float(out[c]), unit[c], base[c]),
-                unit[c] * exp64(clip(float(out[C + c]), -7.0, 7.0)),
-            )
+            f32(fma((float(v) - mean) * inverse, float(n), float(b))) for v, n, b in zip(x, factor, bias, strict=True)
+        ]
+
+    # ---- 5. ... and forecast ---------------------------------------------------------------------
+
+    def forecasts(self, out: list[np.float32], x: list[float]) -> list[tuple[float, float]]:
+        """Return (location, spread) of each channel, in data units."""
+        C = self.num_channels
+        targets = self.bundle["targets"] or [channel["name"] for channel in self.bundle["channels"]]
+        if self.fitted:
+            unit = [float(v) for v in self.tensors.get("output.scale", self.scales)]
+            base = [float(v) for v in self.tensors.get("output.mean", self.means)]
+        else:
+            unit, base = [max(self.deviation, 1e-6 * abs(self.mean), 1e-9)], x
+        return [
+            (fma(float(out[c]), unit[c], base[c]), unit[c] * exp64(clip(float(out[C + c]), -7.0, 7.0)))
+            if self.bundle["channels"][c]["name"] in targets
+            else (x[c], 0.0)
             for c in range(C)
         ]
 
     # ---- 5. Normalize ----------------------------------------------------------------------------
 
-    def normalize(self, x: list[float], n: int) -> tuple[list[np.float32], list[float], list[float]]:
-        """Return the network's inputs, and unit and base of each channel's forecast."""
+    def normalize(self, x: list[float], n: int) -> list[np.float32]:
+        """Return the network's inputs."""
         if self.fitted:
-            u = [
-                f32(clip((v - mean) / scale, -1e6, 1e6))
-                for v, mean, scale in zip(x, self.means, self.scales, strict=True)
+            means, scales = self.tensors.get("input.mean", self.means), self.tensors.get("input.scale", self.scales)
+            return [
+                f32(clip((v - float(mean)) / float(scale), -1e6, 1e6))
+                for v, mean, scale in zip(x, means, scales, strict=True)
             ]
-            return u, self.scales, self.means
         v, last = x[0], self.channels[0].last
         if n == 1:
             self.mean, self.deviation, last = v, 0.0, v
@@ -438,8 +589,7 @@ class Reference:
             self.mean = fma(w, away, self.mean)
             self.deviation = fma(w, abs(away) - self.deviation, self.deviation)
         s = max(self.deviation, 1e-6 * abs(self.mean), 1e-9)
-        u = [f32(asinh64((v - self.mean) / s)), f32(0.5 * asinh64(3.0 * (v - last) / s))]
-        return u, [s], [v]
+        return [f32(asinh64((v - self.mean) / s)), f32(0.5 * asinh64(3.0 * (v - last) / s))]
 
     # ---- 6. Judge --------------------------------------------------------------------------------
 
@@ -478,8 +628,8 @@ class Reference:
 
     def judge_fitted(self, x: list[float]) -> Verdict:
         """Judge all channels together by the bundle's numbers."""
-        C, m, tensors = self.num_channels, self.since, self.tensors
-        if m == 0:
+        C, m, tensors = self.num_channels, self.since - self.ahead + 1, self.tensors
+        if m < 1:
             return Verdict(0.0, "forecast", [0.0] * C)
         tau_b, tau_c = float(self.bundle["tau_b"]), float(self.bundle["tau_c"])
         e = [clip((x[c] - self.forecast[c][0]) / self.scales[c], -20.0, 20.0) for c in range(C)]
@@ -496,7 +646,29 @@ class Reference:
         of, row = (self.mean_residual, 1) if best == 2 else (e, 0)
         blame = [abs(v) * float(w) for v, w in zip(of, tensors["judge.blame"][row], strict=True)]
         surprise = tail(evidence[best], *(float(v) for v in tensors["judge.tail"]))
-        return Verdict(surprise, ("forecast", "sustained", "bias")[best], blame)
+        first = "reconstruction" if self.ahead == 0 else "forecast"
+        return Verdict(surprise, (first, "sustained", "bias")[best], blame)
+
+    def judge_classes(self, out: list[np.float32]) -> Verdict:
+        """Judge by the odds of an anomalous class."""
+        anomalous, tensors = [name in self.bundle["anomalous"] for name in self.bundle["classes"]], self.tensors
+
+        def log_sum(kind: bool) -> float:
+            logits = [float(v) for v, is_anomalous in zip(out, anomalous, strict=True) if is_anomalous == kind]
+            total = 0.0
+            for v in logits:
+                total += exp64(v - max(logits))
+            return max(logits) + log64(total)
+
+        a = log_sum(True) - log_sum(False) if len(out) > 1 else float(out[0]) * (1.0 if anomalous[0] else -1.0)
+        b = self.log_distance = ewma(self.log_distance, a, float(self.bundle["tau_b"]), self.since + 1)
+        evidence = [
+            (stat - float(median)) / (float(q99) - float(median))
+            for stat, (median, q99) in zip((a, b), tensors["judge.evidence"], strict=False)
+        ]
+        best = evidence.index(max(evidence))
+        surprise = tail(evidence[best], *(float(v) for v in tensors["judge.tail"]))
+        return Verdict(surprise, ("classification", "sustained")[best], [0.0] * self.num_channels)
 
     # ---- 7. Rules --------------------------------------------------------------------------------
 
@@ -564,7 +736,7 @@ class Reference:
             self.event = None
             return level, "end", event._replace(end=self.last_t), self.causes
         if news and quality != "warming_up":
-            causes = [(v, 0.0, 0.0, 0.0) for v in x]  # no forecast, nobody to blame
+            causes = [(v, *self.forecast[c], 0.0) for c, v in enumerate(x)]  # nobody to blame
             return level, "start_end", Event(self.last_t, t, t, 15.0, "gap"), causes
         if event is None:
             if strength < level:

@@ -82,6 +82,10 @@ def forget(state: State, row: int) -> None:
         for j in range(state.h.shape[2]):
             state.h[row, layer, j] = np.float32(0.0)
             state.c[row, layer, j] = np.float32(0.0)
+    for k in range(state.pending.shape[1]):
+        for c in range(state.channel.shape[1]):
+            state.pending[row, k, c, 0] = 0.0
+            state.pending[row, k, c, 1] = 0.0
     for c in range(state.channel.shape[1]):
         state.forecast[row, c, 0] = 0.0
         state.forecast[row, c, 1] = 0.0

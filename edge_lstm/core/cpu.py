@@ -1,149 +1,29 @@
-"""A state table in this machine's memory, and advance() over its rows on the CPU.
-
-Judge, step, forecast; the step takes several rows at a time, so that weights are read once for all.
-"""
+"""A state table in this machine's memory."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_lstm.core import lstm
-from edge_lstm.core.advance import after, before
-from edge_lstm.core.cache import close, jit, kernel
-from edge_lstm.core.dot import TILE
-from edge_lstm.core.handle import Handle, fetcher
-from edge_lstm.core.lstm import Packed, Tile
-from edge_lstm.core.silence import hear, silent
-from edge_lstm.core.table import (
-    F64,
-    I64,
-    Norms,
-    Results,
-    Scratch,
-    State,
-    Weights,
-    new_results,
-    new_scratch,
-    new_state,
-    smallest_weights,
+from edge_lstm.core.cache import close
+from edge_lstm.core.cpu_kernels import (
+    LIKE,
+    LIKE_LAYERS,
+    MISSHAPEN,
+    NO_ROOM,
+    WHOLE,
+    Tables,
+    advance,
+    advance_layers,
+    apart,
+    new_tables,
 )
+from edge_lstm.core.handle import Handle
+from edge_lstm.core.silence import silent
+from edge_lstm.core.table import F64, I64, Network, Results, State, Weights, new_results, new_state
 
-DONE, MISSHAPEN, NO_ROOM = -1, -2, -3
-WHOLE = (0, 1)
-SPAN = 64  # neighboring rows that one thread takes: their results share cache lines
 MANY = 100  # samples that are worth a thread: handing over takes 26 us, a sample 0.2 us or more
-
-
-class Tables(NamedTuple):
-    """Everything that stays the same from call to call."""
-
-    packed: Packed
-    norms: Norms
-    state: State
-    tile: Tile
-    scratch: Scratch
-    results: Results
-
-
-def new_tables(weights: Weights, rows: int, samples: int) -> Tables:
-    """Return tables for ``rows`` fresh rows, with room for the results of ``samples``."""
-    return Tables(
-        packed=lstm.pack(weights.network),
-        norms=weights.norms,
-        state=new_state(rows, weights),
-        tile=lstm.new_tile(weights.network),
-        scratch=new_scratch(TILE, weights),
-        results=new_results(samples, len(weights.norms.mean)),
-    )
-
-
-def apart(tables: Tables) -> Tables:
-    """Return the same tables for another thread, with room of its own for what is intermediate."""
-    tile = Tile._make(array.copy() for array in tables.tile)
-    return tables._replace(tile=tile, scratch=Scratch._make(array.copy() for array in tables.scratch))
-
-
-LIKE = new_tables(smallest_weights(), 1, 1)
-_tables: Any = fetcher(LIKE)
-
-
-@jit
-def _of(scratch: Scratch, r: int) -> Scratch:
-    """Return the scratch space of row ``r`` of a tile."""
-    return Scratch(scratch.u[r], scratch.out[r], scratch.x[r], scratch.e[r], scratch.blame[r])
-
-
-@jit
-def _step(tables: Tables, n: int) -> None:
-    """Let the network see the samples of the ``n`` rows in the tile, and forecast their next ones."""
-    tile, state, scratch = tables.tile, tables.state, tables.scratch
-    lstm.step(tables.packed, state.h, state.c, tile, n, scratch.u, scratch.out)
-    for r in range(n):
-        after(tables.norms, state, tile.rows[r], _of(scratch, r), tables.results, tile.samples[r])
-
-
-@jit
-def _waits(tile: Tile, n: int, row: int) -> bool:
-    """Tell whether a row already stands in the tile."""
-    for r in range(n):  # noqa: SIM110  jitted: no generators
-        if tile.rows[r] == row:
-            return True
-    return False
-
-
-@jit
-def _check(tables: Tables, rows: I64, t: F64, x: F64) -> int:
-    """Return DONE, or what is wrong with the samples of a call, before anything is touched."""
-    if t.shape[0] != rows.shape[0] or x.shape != (rows.shape[0], tables.norms.mean.shape[0]):
-        return MISSHAPEN
-    if tables.results.outcome.shape[0] < rows.shape[0]:
-        return NO_ROOM
-    for k in range(rows.shape[0]):
-        if not 0 <= rows[k] < tables.state.row.shape[0]:
-            return k
-    return DONE
-
-
-@kernel
-def advance(
-    handle: int, part: tuple[int, int], rows: I64, t: F64, x: F64, now: float, budget_s: float,
-) -> int:  # fmt: skip
-    """Take ``n`` samples into their rows, in order; a row may stand in ``rows`` many times.
-
-    Args:
-        handle: of ``Tables``.
-        part: (i, p): of the rows, only the i-th of p parts; threads take one each.
-        rows: (n,) row of each sample.
-        t: (n,) event times, Unix seconds.
-        x: (n, C) values.
-        now: when they arrived, seconds on any steady clock; for the watch over silent streams.
-
-    Returns:
-        DONE; or why nothing was done: MISSHAPEN, NO_ROOM for the results, or the index of the first row that is not in
-        the table.
-    """
-    tables = _tables(handle)
-    code = _check(tables, rows, t, x)
-    if code != DONE:
-        return code
-    norms, state, tile, results = tables.norms, tables.state, tables.tile, tables.results
-    n = 0
-    for k in range(rows.shape[0]):
-        row = rows[k]
-        if part[1] > 1 and (row // SPAN) % part[1] != part[0]:
-            continue
-        if n == TILE or _waits(tile, n, row):
-            _step(tables, n)
-            n = 0
-        results.silence[k] = hear(state, row, now)
-        if before(norms, state, row, t[k], x[k], budget_s, _of(tables.scratch, n), results, k):
-            tile.rows[n] = row
-            tile.samples[n] = k
-            n += 1
-    _step(tables, n)
-    return DONE
 
 
 class CpuTable:
@@ -158,6 +38,8 @@ class CpuTable:
 
     def __init__(self, weights: Weights, capacity: int, budget_s: float, threads: int = 1) -> None:
         self.weights = weights
+        plain = isinstance(weights.network, Network)
+        self._advance, self._like = (advance, LIKE) if plain else (advance_layers, LIKE_LAYERS)
         self.budget_s = float(budget_s)  # the first call's types are those that the kernel is compiled for
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
@@ -170,7 +52,7 @@ class CpuTable:
         """Let the kernels work on these tables."""
         self._tables = tables
         each = [tables, *(apart(tables) for _ in range(1, self._threads))]
-        self._handles = [Handle(one, LIKE) for one in each]
+        self._handles = [Handle(one, self._like) for one in each]
         self._n, self._head = -1, tables.results  # what the last call wrote: the first so many
 
     @property
@@ -205,11 +87,11 @@ class CpuTable:
         """Run the kernel in this thread, or, where there are many samples, in all."""
         handles = self._handles  # they, and what they hold, live until the kernels are done
         if self._pool is None or len(samples[0]) < MANY * self._threads:
-            return advance(handles[0].address, WHOLE, *samples)
+            return self._advance(handles[0].address, WHOLE, *samples)
         parts = [(handle.address, (i, self._threads)) for i, handle in enumerate(handles)]
-        others = [self._pool.submit(advance, *part, *samples) for part in parts[1:]]
+        others = [self._pool.submit(self._advance, *part, *samples) for part in parts[1:]]
         try:
-            mine = advance(*parts[0], *samples)
+            mine = self._advance(*parts[0], *samples)
         finally:
             wait(others)
         return max(mine, *(other.result() for other in others))
@@ -230,7 +112,7 @@ class CpuTable:
         rows, t = np.zeros(0, np.int64), np.zeros(0)
         self.advance(rows, t, np.zeros((0, len(self.weights.norms.mean))), 0.0)
         self.silent(0, 0.0, 0.0)
-        close(advance)
+        close(self._advance)
 
     def read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return rows ``start`` to ``stop`` of an array of ``State``, to be looked at only."""

@@ -10,18 +10,23 @@ import numba.cuda
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_lstm.core.cpu import DONE, MISSHAPEN
+from edge_lstm.core.cpu_kernels import DONE, MISSHAPEN
 from edge_lstm.core.cuda_kernels import Batch, advance_kernel, config, silent
+from edge_lstm.core.cuda_layers import advance_layers
 from edge_lstm.core.cuda_pack import pack, plan
+from edge_lstm.core.layers import new_rooms
+from edge_lstm.core.layers import pack as pack_layers
 from edge_lstm.core.table import (
     END,
     F64,
     I64,
     START,
     START_END,
+    Network,
     Results,
     State,
     Weights,
+    as_layers,
     new_results,
     new_scratch,
     new_state,
@@ -43,6 +48,44 @@ def schedule(rows: I64) -> tuple[I64, I64, I64, I64]:
     return unique[longest], first[longest], length[longest], order
 
 
+class Tiles:
+    """Launches the kernel for a plain network: a block takes tiles of rows."""
+
+    def __init__(self, weights: Weights, threads: int, resident: bool) -> None:
+        assert isinstance(weights.network, Network)
+        network = pack(weights.network)
+        self._threads = threads
+        self._plan = plan(network, threads, resident)
+        self._kernel = advance_kernel(self._plan.resident)
+        self._network = _up(network)
+
+    def launch(self, groups: int, blocks: int, tables: Any, now: float, budget_s: float) -> None:
+        """Take the batch of ``groups`` rows; ``tables`` are norms, state, batch, scratch and results."""
+        norms, state, batch, scratch, results = tables
+        blocks = max(1, min(-(-groups // self._plan.tile), blocks))
+        _at(self._kernel, blocks, self._threads, self._plan.shared_bytes)(
+            self._network, norms, state, batch, groups, self._plan.tile, now, budget_s, scratch, results
+        )
+
+
+class Rows:
+    """Launches the kernel for a network of any layers, or copies of its state: a thread takes a row."""
+
+    def __init__(self, weights: Weights, threads: int, blocks: int) -> None:
+        layers = as_layers(weights.network)
+        self._threads = threads
+        self._network = _up(pack_layers(layers))
+        self._rooms = _up(new_rooms(layers, blocks * threads))
+
+    def launch(self, groups: int, blocks: int, tables: Any, now: float, budget_s: float) -> None:
+        """Do what that of ``Tiles`` does."""
+        norms, state, batch, scratch, results = tables
+        blocks = max(1, min(-(-groups // self._threads), blocks))
+        _at(advance_layers, blocks, self._threads, 0)(
+            self._network, norms, state, batch, groups, now, budget_s, scratch, self._rooms, results
+        )
+
+
 class CudaTable:
     """A state table on the device; to ``Engine`` the same as ``CpuTable``.
 
@@ -61,10 +104,8 @@ class CudaTable:
         self.budget_s = budget_s
         self._threads = threads
         self._blocks = BLOCKS * (1 if config.ENABLE_CUDASIM else cuda.get_current_device().MULTIPROCESSOR_COUNT)
-        network = pack(weights.network)
-        self._plan = plan(network, threads, resident)
-        self._kernel = advance_kernel(self._plan.resident)
-        self._network = _up(network)
+        tiled = isinstance(weights.network, Network) and weights.norms.window == 0
+        self._program = Tiles(weights, threads, resident) if tiled else Rows(weights, threads, self._blocks)
         self._norms = _up(weights.norms)
         self._state = _up(new_state(capacity, weights))
         self._scratch = _up(new_scratch(self._blocks * threads, weights))
@@ -111,11 +152,8 @@ class CudaTable:
 
     def _launch(self, groups: int, now: float) -> None:
         """Run the kernel on the samples that stand on the device, of so many rows; an int would compile it anew."""
-        blocks = max(1, min(-(-groups // self._plan.tile), self._blocks))
-        _at(self._kernel, blocks, self._threads, self._plan.shared_bytes)(
-            self._network, self._norms, self._state, self._batch, groups, self._plan.tile,
-            float(now), float(self.budget_s), self._scratch, self._results,
-        )  # fmt: skip
+        tables = self._norms, self._state, self._batch, self._scratch, self._results
+        self._program.launch(groups, self._blocks, tables, float(now), float(self.budget_s))
 
     def _bring(self, batch: Batch) -> int:
         """Bring the samples up; return how many rows they have."""

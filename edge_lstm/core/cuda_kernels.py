@@ -53,9 +53,9 @@ def _clear(live: Any) -> None:
 
 
 @device
-def _own(scratch: Scratch, i: int) -> Scratch:
+def own_scratch(scratch: Scratch, i: int) -> Scratch:
     """Return the scratch space of thread ``i`` of the grid."""
-    return Scratch(scratch.u[i], scratch.out[i], scratch.x[i], scratch.e[i], scratch.blame[i])
+    return Scratch(scratch.u[i], scratch.out[i], scratch.note[i], scratch.x[i], scratch.e[i], scratch.blame[i])
 
 
 @device
@@ -69,7 +69,7 @@ def _samples(batch: Batch, i: int, groups: int, tile: int, rows: Any) -> int:
 
 
 @device
-def _take(
+def take(
     norms: Norms, state: State, batch: Batch, row: int, k: int,
     now: float, budget_s: float, own: Scratch, results: Results,
 ) -> bool:  # fmt: skip
@@ -99,7 +99,7 @@ def advance_kernel(resident: bool) -> Any:
         _clear(live)
         memory = Memory(words, quads, shorts, start, tile + 1, rows, live)
         me, base = cuda.threadIdx.x, cuda.blockIdx.x * cuda.blockDim.x
-        own = _own(scratch, base + me)
+        own = own_scratch(scratch, base + me)
         for begin in range(cuda.blockIdx.x * tile, groups, cuda.gridDim.x * tile):
             i = natural(begin + me)
             length = _samples(batch, i, groups, tile, rows)
@@ -109,7 +109,7 @@ def advance_kernel(resident: bool) -> Any:
                 row, k, scored = natural(0), natural(0), False
                 if s < length:
                     row, k = natural(batch.rows[i]), natural(batch.order[natural(batch.first[i] + s)])
-                    scored = _take(norms, state, batch, row, k, now, budget_s, own, results)
+                    scored = take(norms, state, batch, row, k, now, budget_s, own, results)
                 if me < tile:
                     live[me] = np.int32(scored)
                 cuda.syncthreads()

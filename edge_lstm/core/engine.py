@@ -5,7 +5,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_lstm.core.cpu import DONE, MISSHAPEN, CpuTable
+from edge_lstm.core.cpu import CpuTable
+from edge_lstm.core.cpu_kernels import DONE, MISSHAPEN
 from edge_lstm.core.table import (
     ARRIVED,
     F64,

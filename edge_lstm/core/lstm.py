@@ -30,6 +30,7 @@ class Packed(NamedTuple):
     planes: int  # of bytes that activations are kept in
     width: int  # of the inputs, padded
     hidden_part: int  # where the hidden state stands in ``Tile.q``
+    layers: int
     input_clip: np.float32
     input_k: np.float32
     hidden_k: np.float32
@@ -39,6 +40,7 @@ class Tile(NamedTuple):
     """Room for the step of rows that go together; R = dot.TILE."""
 
     rows: I64  # (R,) their places in the table
+    first: I64  # (R,) the first layer of the copy of the state that is stepped
     samples: I64  # (R,) which sample of the call each takes
     q: U8  # (R, bytes) quantized layer input, then hidden state
 
@@ -48,6 +50,7 @@ def new_tile(network: Network) -> Tile:
     part = _part(network)
     return Tile(
         rows=np.zeros(dot.TILE, np.int64),
+        first=np.zeros(dot.TILE, np.int64),
         samples=np.zeros(dot.TILE, np.int64),
         q=np.zeros((dot.TILE, 2 * part), np.uint8),
     )
@@ -70,6 +73,7 @@ def pack(network: Network) -> Packed:
         planes=planes,
         width=width,
         hidden_part=_part(network),
+        layers=len(network.bias),
         input_clip=network.input_clip,
         input_k=network.input_k,
         hidden_k=network.hidden_k,
@@ -152,26 +156,27 @@ def _cell(numbers: F32, at: int, from_input: Any, from_hidden: Any, h: F32, c: F
 @jit
 def _layer(packed: Packed, at: int, layer: int, h: F32, c: F32, tile: Tile, n: int) -> int:
     """Advance a layer, whose weights begin at byte ``at``; return where the next one's do."""
-    units, rows, q, part = h.shape[2], tile.rows, tile.q, packed.hidden_part
+    units, rows, places, q, part = h.shape[2], tile.rows, tile.first, tile.q, packed.hidden_part
     width = packed.width if layer == 0 else units
     for r in range(n):
-        _keep_hidden(packed, h[rows[r], layer], q[r], part)
+        _keep_hidden(packed, h[rows[r], places[r] + layer], q[r], part)
     at_hidden = at + units // WIDTH * dot.size(width)
     at_numbers = at_hidden + units // WIDTH * dot.size(units)
+    at_first, at_second = places[0] + layer, places[1] + layer
     for first in range(0, units, WIDTH):
         number = at_numbers // 4
         if n == dot.TILE:
             x = dot.gates_of_two(packed, at, q, 0, width)
             s = dot.gates_of_two(packed, at_hidden, q, part, units)
-            _cell(packed.numbers, number, x[:4], s[:4], h[rows[0], layer], c[rows[0], layer], first)
-            _cell(packed.numbers, number, x[4:], s[4:], h[rows[1], layer], c[rows[1], layer], first)
+            _cell(packed.numbers, number, x[:4], s[:4], h[rows[0], at_first], c[rows[0], at_first], first)
+            _cell(packed.numbers, number, x[4:], s[4:], h[rows[1], at_second], c[rows[1], at_second], first)
         elif n == 1:
             x1 = dot.gates(packed, at, q[0], 0, width)
             s1 = dot.gates(packed, at_hidden, q[0], part, units)
-            _cell(packed.numbers, number, x1, s1, h[rows[0], layer], c[rows[0], layer], first)
+            _cell(packed.numbers, number, x1, s1, h[rows[0], at_first], c[rows[0], at_first], first)
         at, at_hidden, at_numbers = at + dot.size(width), at_hidden + dot.size(units), at_numbers + SCALES
     for r in range(n):  # what the next layer, or the head, takes in
-        _keep_hidden(packed, h[rows[r], layer], q[r], 0)
+        _keep_hidden(packed, h[rows[r], places[r] + layer], q[r], 0)
     return at_numbers
 
 
@@ -190,14 +195,14 @@ def step(packed: Packed, h: F32, c: F32, tile: Tile, n: int, u: F32, out: F32) -
     """Run the network on ``n`` rows of a tile.
 
     Args:
-        h: (S, L, U) changed in place, as ``c`` is, where ``tile.rows`` says.
+        h: (S, K*L, U) changed in place, as ``c`` is, where ``tile.rows`` and ``tile.first`` say.
         u: (R, I) inputs, padded.
-        out: (R, 2C) the head's outputs, padded.
+        out: (R, O) the head's outputs, padded.
     """
     for r in range(n):
         _keep_inputs(packed, u[r], tile.q[r])
     at = 0
-    for layer in range(h.shape[1]):
+    for layer in range(packed.layers):
         at = _layer(packed, at, layer, h, c, tile, n)
     for r in range(n):
         _head(packed, at, h.shape[2], tile.q[r], out[r])

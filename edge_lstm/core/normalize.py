@@ -9,6 +9,7 @@ from edge_lstm.core.table import (
     DEVIATION,
     LAST,
     MEAN,
+    NOTE_SINCE,
     SEEN,
     Norms,
     Scratch,
@@ -51,7 +52,7 @@ def clamp(norms: Norms, state: State, row: int, scratch: Scratch) -> bool:
 @jit
 def _inputs_fitted(norms: Norms, scratch: Scratch) -> None:
     for c in range(scratch.x.shape[0]):
-        z = (scratch.x[c] - norms.mean[c]) / norms.scale[c]
+        z = (scratch.x[c] - norms.input_mean[c]) / norms.input_scale[c]
         scratch.u[c] = np.float32(clip(z, -1e6, 1e6))
 
 
@@ -79,24 +80,38 @@ def _inputs_adaptive(state: State, row: int, scratch: Scratch) -> None:
 
 @jit
 def inputs(norms: Norms, state: State, row: int, scratch: Scratch) -> None:
-    """Fill ``scratch.u`` from ``scratch.x``; the row's normalizer learns the sample."""
+    """Fill ``scratch.u`` from ``scratch.x``; an adaptive row's normalizer learns the sample."""
     if norms.kind == ADAPTIVE:
         _inputs_adaptive(state, row, scratch)
     else:
         _inputs_fitted(norms, scratch)
-    for c in range(scratch.x.shape[0]):
-        state.channel[row, c, LAST] = scratch.x[c]
+
+
+@jit
+def _forecast_of(norms: Norms, state: State, row: int, scratch: Scratch, c: int) -> tuple[float, float]:
+    """Return location and spread that the head's outputs give a channel, in data units."""
+    if norms.kind == ADAPTIVE:
+        base, unit = scratch.x[c], running_scale(state, row)
+    elif norms.target[c] == 0.0:
+        return scratch.x[c], 0.0
+    else:
+        base, unit = norms.output_mean[c], norms.output_scale[c]
+    log_spread = clip(np.float64(scratch.out[scratch.x.shape[0] + c]), -7.0, 7.0)
+    return fma(np.float64(scratch.out[c]), unit, base), unit * exp64(log_spread)
 
 
 @jit
 def forecast(norms: Norms, state: State, row: int, scratch: Scratch) -> None:
-    """Turn the head's outputs into the forecast of the next sample, in data units."""
-    channels = scratch.x.shape[0]
-    for c in range(channels):
-        if norms.kind == ADAPTIVE:
-            base, unit = scratch.x[c], running_scale(state, row)
-        else:
-            base, unit = norms.mean[c], norms.scale[c]
-        log_spread = clip(np.float64(scratch.out[channels + c]), -7.0, 7.0)
-        state.forecast[row, c, 0] = fma(np.float64(scratch.out[c]), unit, base)
-        state.forecast[row, c, 1] = unit * exp64(log_spread)
+    """Make the head's outputs the forecast of the next sample; of one further ahead, when its turn comes."""
+    ring = state.pending.shape[1]
+    slot = int(scratch.note[NOTE_SINCE]) % ring if ring > 0 else 0
+    for c in range(scratch.x.shape[0]):
+        location, spread = _forecast_of(norms, state, row, scratch, c)
+        if ring > 0:
+            pending = state.pending[row, slot, c]
+            next_location, next_spread = pending[0], pending[1]
+            pending[0] = location
+            pending[1] = spread
+            location, spread = next_location, next_spread
+        state.forecast[row, c, 0] = location
+        state.forecast[row, c, 1] = spread

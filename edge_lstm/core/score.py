@@ -9,13 +9,17 @@ import math
 import numpy as np
 
 from edge_lstm.core.cache import jit
+from edge_lstm.core.layers import LARGE
 from edge_lstm.core.maths import LN10, LOG10E, clip, ewma, exp64, fma, larger, log64, smaller
 from edge_lstm.core.normalize import running_scale
 from edge_lstm.core.table import (
     ADAPTIVE,
     BIAS,
     BIAS_MEAN,
+    CLASSIFICATION,
+    CLASSIFIES,
     DRIFT,
+    F32,
     FAST,
     FORECAST,
     HOURS,
@@ -24,6 +28,8 @@ from edge_lstm.core.table import (
     NOTHING,
     PROFILE,
     PROFILE_COUNT,
+    RECONSTRUCTION,
+    RECONSTRUCTS,
     RESIDUAL_MEAN,
     SEASON,
     SEASON_FAST,
@@ -187,10 +193,16 @@ def _distance(norms: Norms, k: int, v: float, state: State, row: int, scratch: S
 
 
 @jit
+def _judged(norms: Norms, state: State, row: int) -> float:
+    """Return the number of judged samples since ``forget``, this one counted; 0 or less: it can't be judged."""
+    return state.row[row, SINCE] - np.float64(norms.horizon) + 1.0
+
+
+@jit
 def _judge_fitted(norms: Norms, state: State, row: int, scratch: Scratch) -> tuple[float, int]:
     channels = scratch.e.shape[0]
-    m = state.row[row, SINCE]
-    if m == 0.0:
+    m = _judged(norms, state, row)
+    if m < 1.0:
         return 0.0, NOTHING
     for c in range(channels):
         r = scratch.x[c] - state.forecast[row, c, 0]
@@ -202,7 +214,7 @@ def _judge_fitted(norms: Norms, state: State, row: int, scratch: Scratch) -> tup
     b = ewma(state.row[row, LOG_DISTANCE], a, norms.tau_b, m)
     state.row[row, LOG_DISTANCE] = b
     c = log64(_distance(norms, 1, count, state, row, scratch) + 0.05)
-    largest, reason = _relative(norms, 0, a), FORECAST
+    largest, reason = _relative(norms, 0, a), RECONSTRUCTION if norms.head == RECONSTRUCTS else FORECAST
     s = _relative(norms, 1, b)
     if s > largest:
         largest, reason = s, SUSTAINED
@@ -219,6 +231,44 @@ def _judge_fitted(norms: Norms, state: State, row: int, scratch: Scratch) -> tup
 
 
 @jit
+def _log_sum(norms: Norms, anomalous: float, out: F32) -> float:
+    """Return the logarithm of the sum of exponentials of the outputs of one kind."""
+    top = -np.float64(LARGE)
+    for k in range(norms.anomalous.shape[0]):
+        if norms.anomalous[k] == anomalous:
+            top = larger(top, np.float64(out[k]))
+    total = 0.0
+    for k in range(norms.anomalous.shape[0]):
+        if norms.anomalous[k] == anomalous:
+            total += exp64(np.float64(out[k]) - top)
+    return top + log64(total)
+
+
+@jit
+def _log_odds(norms: Norms, out: F32) -> float:
+    """Return the logarithm of the odds that the classes give to an anomaly; outputs are logits."""
+    if norms.anomalous.shape[0] > 1:
+        return _log_sum(norms, 1.0, out) - _log_sum(norms, 0.0, out)
+    return np.float64(out[0]) if norms.anomalous[0] == 1.0 else -np.float64(out[0])
+
+
+@jit
+def _judge_classes(norms: Norms, state: State, row: int, scratch: Scratch) -> tuple[float, int]:
+    """Judge by how far the odds of an anomaly are from those of normal rows: at this sample, and lately."""
+    a = _log_odds(norms, scratch.out)
+    b = ewma(state.row[row, LOG_DISTANCE], a, norms.tau_b, _judged(norms, state, row))
+    state.row[row, LOG_DISTANCE] = b
+    largest, reason = _relative(norms, 0, a), CLASSIFICATION
+    s = _relative(norms, 1, b)
+    if s > largest:
+        largest, reason = s, SUSTAINED
+    for c in range(scratch.blame.shape[0]):
+        scratch.blame[c] = 0.0
+    tail = norms.tail
+    return tail_surprise(largest, tail[0], tail[1], tail[2], tail[3]), reason
+
+
+@jit
 def _relative(norms: Norms, k: int, value: float) -> float:
     """Return evidence ``k`` on the scale where held-back normal rows have median 0 and 99 % quantile 1."""
     return (value - norms.evidence[k, 0]) / (norms.evidence[k, 1] - norms.evidence[k, 0])
@@ -229,4 +279,6 @@ def judge(norms: Norms, state: State, row: int, t: float, scratch: Scratch) -> t
     """Return the surprise of ``scratch.x`` and its reason; ``scratch.blame`` gets each channel's part."""
     if norms.kind == ADAPTIVE:
         return _judge_adaptive(state, row, t, scratch)
+    if norms.head == CLASSIFIES:
+        return _judge_classes(norms, state, row, scratch)
     return _judge_fitted(norms, state, row, scratch)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_lstm.core.layers import CLIPPED, SIGMOID, TANH, Cell, Dense, Function, Layers
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I8 = NDArray[np.int8]
@@ -17,6 +19,7 @@ U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
 FITTED, ADAPTIVE = 0, 1
+FORECASTS, RECONSTRUCTS, CLASSIFIES = 0, 1, 2  # what the head's outputs mean
 TAILS = 4  # forecast, bias, drift, season
 HOURS = 24
 
@@ -28,25 +31,29 @@ OK, WARMING_UP, RECOVERING, SUSPECT = range(4)
 
 REASONS = (
     "", "forecast", "bias", "drift", "season", "sustained",
-    "out_of_range", "flat_line", "gap", "silence",
+    "out_of_range", "flat_line", "gap", "silence", "reconstruction", "classification",
 )  # fmt: skip
 NOTHING, FORECAST, BIAS, DRIFT, SEASON, SUSTAINED, OUT_OF_RANGE, FLAT_LINE, GAP, SILENCE = range(10)
+RECONSTRUCTION, CLASSIFICATION = 10, 11
 
 PHASES = ("", "start", "active", "end", "start_end")
 QUIET, START, ACTIVE, END, START_END = range(5)
 
 
 class Network(NamedTuple):
-    """The trained network, its scales folded; each variant packs it as it likes."""
+    """The trained network, plain LSTM layers and a linear head, its scales folded; each variant packs it as it likes.
+
+    O outputs are 2C, locations and log spreads, or as many as there are classes.
+    """
 
     weight_ih: I8  # (L, 4H, P), zero-padded
     weight_hh: I8  # (L, 4H, H)
     scale_ih: F32  # (L, 4H) weight scale over activation scale
     scale_hh: F32  # (L, 4H)
     bias: F32  # (L, 4H)
-    head_weight: I8  # (2C, H)
-    head_scale: F32  # (2C,)
-    head_bias: F32  # (2C,)
+    head_weight: I8  # (O, H)
+    head_scale: F32  # (O,)
+    head_bias: F32  # (O,)
     input_size: int
     input_clip: np.float32
     input_k: np.float32  # quantization steps per unit of input
@@ -57,9 +64,20 @@ class Norms(NamedTuple):
     """What is normal: the numbers that normalize and judge."""
 
     kind: int  # FITTED or ADAPTIVE
-    # normalization
-    mean: F64  # (C,) in data units; fitted
+    head: int  # FORECASTS, RECONSTRUCTS or CLASSIFIES
+    # normalization; fitted
+    mean: F64  # (C,) of the data, in data units; the judge's
     scale: F64  # (C,)
+    input_mean: F64  # (C,) the network's
+    input_scale: F64  # (C,)
+    output_mean: F64  # (C,)
+    output_scale: F64  # (C,)
+    target: F64  # (C,) 1 where the network has an output for the channel, else 0
+    anomalous: F64  # (O,) 1 where an output stands for an anomalous class, else 0; empty unless CLASSIFIES
+    # how the network is run, in samples
+    horizon: int  # how far ahead it forecasts; 0 unless FORECASTS
+    window: int  # its state starts anew after so many; 0: never
+    copies: int  # of the state, that start anew in turn
     # judge; fitted
     center: F64  # (2, C)
     whiten: F64  # (2, C, C) lower triangles
@@ -81,7 +99,7 @@ class Norms(NamedTuple):
 class Weights(NamedTuple):
     """What was trained: read-only."""
 
-    network: Network
+    network: Network | Layers
     norms: Norms
 
 
@@ -103,6 +121,9 @@ PROFILE, PROFILE_COUNT = 0, 1
     ARRIVED, INTERVAL, LONGEST_WAIT, SILENT_SINCE,
 ) = range(20)  # fmt: skip
 ROW_COLUMNS = 20
+# columns of Scratch.note
+NOTE_TIME, NOTE_BUDGET, NOTE_SINCE, NOTE_CHANGE, NOTE_SETTLED, NOTE_SUSPECT, NOTE_PHASE = range(7)
+NOTES = 7
 # columns of State.peak and Results.cause
 OBSERVED, EXPECTED, SPREAD, BLAME = range(4)
 # columns of Results.event
@@ -112,9 +133,10 @@ EVENT_START, EVENT_PEAK, EVENT_END, EVENT_STRENGTH, EVENT_REASON = range(5)
 class State(NamedTuple):
     """Everything that changes per sample; a fresh row is all zeros."""
 
-    h: F32  # (S, L, U) hidden state; U is H padded with units that stay 0
-    c: F32  # (S, L, U) cell state
-    forecast: F64  # (S, C, 2) location and spread of the next sample, in data units
+    h: F32  # (S, K*L, U) hidden state, K copies of it; U is H padded with units that stay 0
+    c: F32  # (S, K*L, U) cell state
+    forecast: F64  # (S, C, 2) location and spread of the next sample, or of this one, in data units
+    pending: F64  # (S, horizon - 1, C, 2) forecasts of the samples after the next, in a ring
     channel: F64  # (S, C, CHANNEL_COLUMNS)
     tail: F64  # (S, K, TAIL_COLUMNS); K = 0 when fitted
     season: F64  # (S, HOURS, 2); no hours when fitted
@@ -126,7 +148,8 @@ class Scratch(NamedTuple):
     """Room for intermediate values, so that nothing is allocated per sample; R rows, without that dimension for one."""
 
     u: F32  # (R, I) network inputs, padded
-    out: F32  # (R, 2C) head outputs, padded
+    out: F32  # (R, O) head outputs, padded
+    note: F64  # (R, NOTES) what ``before`` has to tell ``after``
     x: F64  # (R, C) the sample, completed and clamped
     e: F64  # (R, C) residual in units of scale
     blame: F64  # (R, C)
@@ -159,15 +182,64 @@ def pad(n: int) -> int:
     return -(-n // 16) * 16
 
 
+def layers_of(network: Network | Layers) -> tuple[int, int]:
+    """Return how many LSTM layers a network has, and the most units or outputs of one."""
+    if isinstance(network, Network):
+        return network.weight_hh.shape[0], network.weight_hh.shape[2]
+    return len(network.cells), max(max(len(cell.start_h), len(cell.start_c)) for cell in network.cells)
+
+
+def ends_of(network: Network | Layers) -> tuple[int, int]:
+    """Return the number of inputs and of outputs of a network."""
+    if isinstance(network, Network):
+        return network.input_size, len(network.head_bias)
+    return network.cells[0].weight_ih.shape[1], len(network.head[-1].bias)
+
+
+def as_layers(network: Network | Layers) -> Layers:
+    """Return a network as layers of any kind, with the same bits."""
+    if isinstance(network, Layers):
+        return network
+    hidden, none = network.weight_hh.shape[2], np.zeros(0, np.float32)
+    functions = Function(SIGMOID), Function(TANH), Function(TANH)
+    cells = []
+    for layer, bias in enumerate(network.bias):
+        width = hidden if layer else network.input_size
+        cells.append(
+            Cell(
+                weight_ih=network.weight_ih[layer, :, :width].astype(np.int16),
+                scale_ih=network.scale_ih[layer],
+                weight_hh=network.weight_hh[layer].astype(np.int16),
+                scale_hh=network.scale_hh[layer],
+                bias=bias,
+                weight_hr=np.zeros((0, hidden), np.int16),
+                scale_hr=none,
+                bias_hr=none,
+                peephole=np.zeros((0, hidden), np.float32),
+                norm=np.zeros((0, hidden), np.float32),
+                start_h=np.zeros(hidden, np.float32),
+                start_c=np.zeros(hidden, np.float32),
+                functions=functions,
+                output_clip=1.0,
+                inner_clip=1.0,
+            )
+        )
+    weight = network.head_weight.astype(np.int16)
+    head = Dense(weight, network.head_scale, network.head_bias, Function(CLIPPED), 0, 1.0)
+    return Layers(tuple(cells), (head,), network.input_clip, network.input_k, network.hidden_k)
+
+
 def new_state(rows: int, weights: Weights) -> State:
     """Return ``rows`` fresh rows for these weights."""
-    layers, _, hidden = weights.network.weight_hh.shape
-    channels = len(weights.norms.mean)
-    tails, hours = (TAILS, HOURS) if weights.norms.kind == ADAPTIVE else (0, 0)
+    norms = weights.norms
+    layers, hidden = layers_of(weights.network)
+    channels = len(norms.mean)
+    tails, hours = (TAILS, HOURS) if norms.kind == ADAPTIVE else (0, 0)
     return State(
-        h=np.zeros((rows, layers, pad(hidden)), np.float32),
-        c=np.zeros((rows, layers, pad(hidden)), np.float32),
+        h=np.zeros((rows, norms.copies * layers, pad(hidden)), np.float32),
+        c=np.zeros((rows, norms.copies * layers, pad(hidden)), np.float32),
         forecast=np.zeros((rows, channels, 2)),
+        pending=np.zeros((rows, max(0, norms.horizon - 1), channels, 2)),
         channel=np.zeros((rows, channels, CHANNEL_COLUMNS)),
         tail=np.zeros((rows, tails, TAIL_COLUMNS)),
         season=np.zeros((rows, hours, 2)),
@@ -178,10 +250,11 @@ def new_state(rows: int, weights: Weights) -> State:
 
 def new_scratch(rows: int, weights: Weights) -> Scratch:
     """Return scratch space for ``rows`` rows of these weights."""
-    channels = len(weights.norms.mean)
+    channels, (inputs, outputs) = len(weights.norms.mean), ends_of(weights.network)
     return Scratch(
-        u=np.zeros((rows, pad(weights.network.input_size)), np.float32),
-        out=np.zeros((rows, pad(2 * channels)), np.float32),
+        u=np.zeros((rows, pad(inputs)), np.float32),
+        out=np.zeros((rows, pad(outputs)), np.float32),
+        note=np.zeros((rows, NOTES)),
         x=np.zeros((rows, channels)),
         e=np.zeros((rows, channels)),
         blame=np.zeros((rows, channels)),
@@ -225,8 +298,18 @@ def smallest_weights() -> Weights:
     )
     norms = Norms(
         kind=FITTED,
+        head=FORECASTS,
         mean=one,
         scale=one,
+        input_mean=one,
+        input_scale=one,
+        output_mean=one,
+        output_scale=one,
+        target=one,
+        anomalous=np.zeros(0),
+        horizon=1,
+        window=0,
+        copies=1,
         center=np.zeros((2, 1)),
         whiten=np.zeros((2, 1, 1)),
         blame=np.zeros((2, 1)),
@@ -242,3 +325,28 @@ def smallest_weights() -> Weights:
         settle=0.0,
     )
     return Weights(network, norms)
+
+
+def smallest_layers() -> Layers:
+    """Return layers of one unit each, all zero, likewise."""
+    none, one, shorts = np.zeros((0, 1), np.float32), np.zeros(1, np.float32), np.zeros((4, 1), np.int16)
+    four, linear = np.zeros(4, np.float32), Function(0)
+    cell = Cell(
+        weight_ih=shorts,
+        scale_ih=four,
+        weight_hh=shorts,
+        scale_hh=four,
+        bias=four,
+        weight_hr=shorts[:0],
+        scale_hr=one[:0],
+        bias_hr=one[:0],
+        peephole=none,
+        norm=none,
+        start_h=one,
+        start_c=one,
+        functions=(linear, linear, linear),
+        output_clip=1.0,
+        inner_clip=1.0,
+    )
+    dense = Dense(shorts[:2], four[:2], four[:2], linear, 0, 1.0)
+    return Layers((cell,), (dense,), np.float32(1), np.float32(127), np.float32(127))

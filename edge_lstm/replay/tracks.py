@@ -28,7 +28,8 @@ class Track(NamedTuple):
     Attributes:
         channels: (C,) names.
         x: float64 (n, C) data units, as read.
-        expected: float64 (n, C, 2) location and spread forecast for this row; spread 0 where there was none.
+        expected: float64 (n, C, 2) location and spread forecast for this row, or reconstructed; spread 0 where there is
+            none.
         results: (n,) each.
     """
 
@@ -103,7 +104,8 @@ def _run(lane: Lane, bundle: Bundle, name: str, tables: list[Table], columns: tu
         results = Results._make(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         forecasts = _held(np.concatenate([before, results.forecast]), results)
         before = forecasts[-1:]
-    return Track(name, columns, x, forecasts[:-1], results)
+    foreseen = bundle.metadata.horizon > 0  # else each row has what was said of itself
+    return Track(name, columns, x, forecasts[:-1] if foreseen else forecasts[1:], results)
 
 
 def _held(forecasts: NDArray[np.float64], results: Results) -> NDArray[np.float64]:

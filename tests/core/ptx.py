@@ -18,8 +18,11 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 
 from edge_lstm.core.cuda_kernels import Batch, advance_kernel, silent, step_kernel
+from edge_lstm.core.cuda_layers import advance_layers
 from edge_lstm.core.cuda_pack import pack
-from edge_lstm.core.table import new_results, new_scratch, new_state
+from edge_lstm.core.layers import new_rooms
+from edge_lstm.core.layers import pack as pack_layers
+from edge_lstm.core.table import as_layers, new_results, new_scratch, new_state
 from tests.bundles import random_bundle
 
 INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+\s+)?([a-z][a-z0-9_.]+)", re.M)
@@ -101,9 +104,12 @@ def kernels(judge: str) -> dict[str, tuple[Any, tuple[Any, ...]]]:
         scratch, new_results(n, channels),
     )  # fmt: skip
     u = np.zeros((n, 8), np.float32)
+    any_layers = as_layers(weights.network)
+    by_rows = (*advance[1:4], n, 0.0, 1.0, scratch, new_rooms(any_layers, n), advance[-1])
     return {
         "advance": (advance_kernel(True), advance),
         "advance_global": (advance_kernel(False), advance),
+        "advance_layers": (advance_layers, (pack_layers(any_layers), *by_rows)),
         "step": (step_kernel(True), (network, state.h, state.c, u, u, 64)),
         "silent": (silent, (state, n, 0.0, 0.0, np.zeros(n, np.int8))),
         "contracted": (cuda.jit(contracted), (floats, floats)),

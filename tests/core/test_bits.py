@@ -41,11 +41,13 @@ def assert_equal_to_oracle(bundle: Bundle, t: np.ndarray, x: np.ndarray) -> set[
             assert got[3] == strength
             assert REASONS[int(got[4])] == reason
             assert results.cause[k].tolist() == [list(c) for c in expected.causes], k
-    hidden = oracle.hidden_size
-    assert np.array_equal(engine.state.h[0, :, :hidden], oracle.h)
-    assert np.array_equal(engine.state.c[0, :, :hidden], oracle.c)
-    assert not engine.state.h[0, :, hidden:].any()  # the padding stays as it was
-    assert not engine.state.c[0, :, hidden:].any()
+    for name, arrays in (("h", [state[0] for state in oracle.states]), ("c", [state[1] for state in oracle.states])):
+        row = getattr(engine.state, name)[0]
+        layers = [array for copy in arrays for array in copy]
+        assert len(row) == len(layers)
+        for found, expected in zip(row, layers, strict=True):
+            assert np.array_equal(found[: len(expected)], expected)
+            assert not found[len(expected) :].any()  # the padding stays as it was
     return met
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_lstm.bundle import Bundle
 from edge_lstm.core import lstm
 from edge_lstm.core.cache import kernel
-from edge_lstm.core.cpu import DONE
+from edge_lstm.core.cpu_kernels import DONE
 from edge_lstm.core.dot import TILE
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import (
@@ -28,6 +28,8 @@ from edge_lstm.core.table import (
     QUALITIES,
     REASONS,
     SCORED,
+    SEEN,
+    SINCE,
     START,
     START_END,
     Results,
@@ -37,7 +39,7 @@ from edge_lstm.core.table import (
 )
 from edge_lstm.device import faster
 from edge_lstm.errors import StateError
-from tests.bundles import hostile_stream, random_bundle, random_stream
+from tests.bundles import hostile_stream, random_bundle, random_layers_bundle, random_stream
 from tests.reference import Reference
 
 cuda: Any = numba.cuda
@@ -170,6 +172,8 @@ def test_extreme_state_and_weights() -> None:
     for name, value in (("h", 1.0), ("c", 1e6)):
         getattr(engine.state, name)[:, :, :8] = [[[value]], [[-value]]]
         table.write(name, 0, getattr(engine.state, name))
+    engine.state.row[:, [SEEN, SINCE]] = 1.0  # the first sample would put the state to where a stream starts
+    table.write("row", 0, engine.state.row)
     for x in (1e9, -1e9):
         advance_both(engine, table, np.arange(2), np.full(2, 1.0 + (x < 0)), np.full((2, 1), x))
 
@@ -276,3 +280,21 @@ def test_every_network_has_a_plan(inputs: int, hidden: int, layers: int) -> None
     assert 1 <= made.tile <= 64
     assert 0 < made.shared_bytes <= SHARED_BYTES
     assert made.resident == (hidden <= 64 and layers == 1)
+
+
+@pytest.mark.parametrize("head", ["forecast", "reconstruction", "classification"])
+def test_layers_of_any_kind(head: str) -> None:
+    for seed in range(3):
+        bundle = random_layers_bundle(seed, head, channels=2)
+        t, x = troubled(120, 2, seed)
+        rows = np.random.default_rng(seed).integers(0, 3, 120)
+        advance_both(*both(bundle, 3), rows, t, x)
+
+
+@pytest.mark.parametrize(("window", "copies"), [(6, 3), (4, 1)])
+def test_windows(window: int, copies: int) -> None:
+    plain = random_bundle("fitted", channels=2, hidden=3, layers=2, window=window, copies=copies, horizon=2)
+    layers = random_layers_bundle(3, "forecast", 2, window=window, copies=copies)
+    for bundle in (plain, layers):
+        t, x = troubled(120, 2, window)
+        advance_both(*both(bundle, 2), np.arange(120) % 2, t, x)

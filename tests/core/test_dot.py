@@ -105,13 +105,13 @@ def case_of(one: InstructionSet, shape: Shape, width: int, seed: int) -> Case:
     """Return numbers of which a fifth are the most extreme ones; with seed 0 all are."""
     rng = np.random.default_rng(seed)
     most = 127 if one.forms and shape.planes == 1 else 32767
-    matrix = rng.integers(-127, 128, (shape.blocks * 16, width)).astype(np.int8)
+    matrix = rng.integers(-128, 128, (shape.blocks * 16, width)).astype(np.int8)
     q = rng.integers(-most, most + 1, (shape.rows, width)).astype(np.int32)
     for array, edge in ((matrix, 127), (q, most)):
         array[rng.random(array.shape) < 0.1] = edge
         array[rng.random(array.shape) < 0.1] = -edge
     if seed == 0:
-        matrix[:], q[:] = -127, most
+        matrix[:], q[:] = (-128 if width * 128 * most < 2**31 else -127), most
     expected = q.astype(np.int64) @ matrix.T.astype(np.int64)
     assert np.abs(expected).max() < 2**31
     return Case(matrix, q, expected.astype(np.int32))

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle
-from edge_lstm.core.cpu import LIKE
+from edge_lstm.core.cpu_kernels import LIKE
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.handle import Handle
 from edge_lstm.core.table import (
@@ -435,7 +435,7 @@ COUNT_ALLOCATIONS = """
 import json, sys
 import numpy as np
 from numba.core.runtime import rtsys
-from edge_lstm.core.cpu import LIKE
+from edge_lstm.core.cpu_kernels import LIKE
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.handle import Handle
 from tests.bundles import hostile_stream, random_bundle

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ("advance", "advance_global", "step", "silent")
+KERNELS = ("advance", "advance_global", "advance_layers", "step", "silent")
 PARAMETER_BYTES = 4096 - 256  # what every driver takes, less some room for their alignment
 
 pytestmark = [
