@@ -1,8 +1,9 @@
 """Values of options that several commands share: a budget of alerts, the bundle that is shipped, files to write."""
 
+import argparse
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -49,6 +50,18 @@ def default_weights() -> Path:
     if not path.is_file():
         raise ConfigError(f"{path} is not there, and it is what runs without 'weights'; name a bundle")
     return path
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an option: a whole number, not below ``least``."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value}, expected {least} or more")
+        return value
+
+    return number
 
 
 def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:

@@ -15,7 +15,7 @@ STDLIB = sys.stdlib_module_names
 DAEMON_USERS = {
     "edge_lstm/__main__.py",
 }
-DYNAMIC_IMPORTS = {"edge_lstm/daemon/cli.py"}
+DYNAMIC_IMPORTS = {"edge_lstm/daemon/cli.py", "edge_lstm/convert/sources.py", "edge_lstm/convert/verify.py"}
 
 
 class Import(NamedTuple):
@@ -174,13 +174,26 @@ def test_nobody_imports_the_daemon() -> None:
 
 
 def test_fitting_stays_on_the_workstation() -> None:
-    found = [one for one in imports_in("edge_lstm") if not one.file.startswith("edge_lstm/fit/")]
-    heavy = [one for one in found if one.within("edge_lstm.fit", "torch", "scipy", "pandas") and not one.deep]
+    own = ("edge_lstm/fit/", "edge_lstm/convert/", "edge_lstm/compare/")
+    found = [one for one in imports_in("edge_lstm") if not one.file.startswith(own)]
+    ours = ("edge_lstm.fit", "edge_lstm.convert", "edge_lstm.compare")
+    heavy = [one for one in found if one.within(*ours, "torch", "scipy", "pandas") and not one.deep]
     assert not show(heavy)
     drawing = [one for one in found if one.within("matplotlib") and not one.deep]
     assert {one.file for one in drawing} <= {"edge_lstm/replay/plot.py"}
     plotting = [one for one in found if one.within("edge_lstm.replay.plot") and not one.deep]
     assert not show(plotting)
+
+
+def test_importers_need_no_framework() -> None:
+    """Only the originals, which are run beside an import where they are installed, know the tools that trained it."""
+    frameworks = ("torch", "tensorflow", "keras", "tf_keras", "onnxruntime", "ai_edge_litert")
+    found = [one for one in imports_in("edge_lstm/convert") if one.within(*frameworks)]
+    assert found
+    assert not show([one for one in found if not one.file.startswith("edge_lstm/convert/originals/")])
+    of_formats = [one for one in imports_in("edge_lstm/convert/formats") if one.within("edge_lstm")]
+    shared = ("edge_lstm.convert.formats", "edge_lstm.convert.model", "edge_lstm.convert.files", "edge_lstm.errors")
+    assert not show([one for one in of_formats if not one.within(*shared)])
 
 
 def test_sensors_and_product_do_not_meet() -> None:

@@ -18,9 +18,14 @@ COMMANDS = {
     "replay": ("edge_lstm.replay.command", "score a CSV file or a recording as if it were live"),
     "record": ("edge_lstm.daemon.commands.record", "write what a broker sends to a file"),
     "fit": ("edge_lstm.fit.command", "train a bundle on recordings of normal operation"),
+    "convert": ("edge_lstm.convert.command", "make a bundle of a model that was trained elsewhere"),
+    "compare": ("edge_lstm.compare.command", "show how far apart two bundles are on a recording"),
     "inspect": ("edge_lstm.daemon.commands.inspect", "show what is in a bundle"),
 }
-EXTRAS = {"torch": "train", "amqtt": "demo", "rich": "demo", "matplotlib": "plot"}
+EXTRAS = {
+    "torch": "train", "amqtt": "demo", "rich": "demo", "matplotlib": "plot",
+    "h5py": "convert", "onnx": "convert",
+}  # fmt: skip
 
 EPILOG = """\
 examples:

@@ -126,7 +126,7 @@ def calibrate(sequences: list[Residuals], constant: NDArray[np.bool_], tau_b: fl
         message = "the held-back rows are all alike: there is nothing to calibrate a score on"
         raise ValueError(message)
     judge = draft._replace(evidence=evidence)
-    return judge._replace(tail=_tail(np.concatenate([judge.evidences(e)[held:] for e, held in sequences])))
+    return judge._replace(tail=tail_of(np.concatenate([judge.evidences(e)[held:] for e, held in sequences])))
 
 
 def _whiten(covariance: Floats, floor: float, constant: NDArray[np.bool_]) -> Floats:
@@ -138,7 +138,7 @@ def _whiten(covariance: Floats, floor: float, constant: NDArray[np.bool_]) -> Fl
     return whiten
 
 
-def _tail(evidence: Floats) -> Floats:
+def tail_of(evidence: Floats) -> Floats:
     """Return origin, threshold, sigma, xi of a generalized Pareto tail beyond the 98 % quantile.
 
     For each shape in [0.1, 0.3], sigma is what puts surprise 2 (score 0.99) exactly on the 99 % quantile; of these the

@@ -1,6 +1,6 @@
 """Model cards: what a bundle is, in Markdown, from the bundle itself."""
 
-from edge_lstm.bundle import Bundle
+from edge_lstm.bundle import Bundle, Metadata
 from edge_lstm.fit.report import FitReport
 
 SHOWN = 6  # of a long list
@@ -23,10 +23,11 @@ def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[s
         "judge": m.judge,
         "channels": channels,
         "sampling period": period,
-        "network": f"LSTM, {m.num_layers} x {m.hidden_size} units, int8 weights, {m.activation_bits}-bit activations",
+        "network": f"LSTM, {_units(m)} units, 8-bit weights, {m.activation_bits}-bit activations",
         "file": f"{size / 1024:.1f} KiB",
         "no score before": f"{m.warm_up} samples",
     }
+    facts |= _outputs(m)
     facts |= {key.replace("_", " "): _text(value) for key, value in m.provenance.items()}
     lines = [f"# {m.name}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
@@ -35,6 +36,26 @@ def card(bundle: Bundle, size: int, figures: dict[str, float], warnings: tuple[s
     if warnings:
         lines += ["", "Warnings:", "", *(f"- {warning}" for warning in warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _units(m: Metadata) -> str:
+    """Return the sizes of the LSTM layers, and of dense layers before the last."""
+    cells = ", ".join(str(cell.hidden_size) for cell in m.layers) or f"{m.num_layers} x {m.hidden_size}"
+    dense = ", ".join(str(one.output_size) for one in m.dense[:-1])
+    return f"{cells}; dense {dense}" if dense else cells
+
+
+def _outputs(m: Metadata) -> dict[str, str]:
+    """Return what is not as in a fitted bundle: what the outputs are, and how far back the state reaches."""
+    facts = {}
+    if m.classes:
+        facts["head"] = f"classes {', '.join(m.classes)}; anomalous: {', '.join(m.anomalous)}"
+    elif m.head != "forecast" or m.horizon > 1 or m.targets:
+        ahead = f", {m.horizon} samples ahead" if m.horizon > 1 else ""
+        facts["head"] = f"{m.head} of {', '.join(m.targets or m.channel_names)}{ahead}"
+    if m.window:
+        facts["state"] = f"{m.copies} copies over {m.window} samples"
+    return facts
 
 
 def _text(value: object) -> str:

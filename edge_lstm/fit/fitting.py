@@ -12,8 +12,9 @@ import numpy as np
 from edge_lstm.bundle import MAX_HIDDEN, MAX_LAYERS, Bundle, Channel, Metadata, seal, write
 from edge_lstm.errors import ConfigError
 from edge_lstm.fit.calibrate import Floats, Residuals, calibrate, residuals, rules
+from edge_lstm.fit.draft import golden_input, no_judge
 from edge_lstm.fit.network import LOG_SPREAD, Forecaster, Training, train
-from edge_lstm.fit.normal import Normal, normalize
+from edge_lstm.fit.normal import Normal, check_periods, normalize
 from edge_lstm.fit.quantize import quantize
 from edge_lstm.fit.recordings import Sequence, read_csv
 from edge_lstm.fit.report import FitReport, replay, report
@@ -23,7 +24,6 @@ Progress = Callable[[str, float], None]
 
 TOLERANCE = 1.1  # held-back error that a stronger decay may cost
 WARM_UP = 30  # samples
-GOLDEN_ROWS = 96
 WIDEST_16 = (2**31 - 1) // (127 * 32767)  # more products of int8 and int16 overflow an int32 sum
 
 
@@ -107,7 +107,7 @@ def fit(
         message = "no channel ever changes in the rows to fit"
         raise ConfigError(message)
     if clocked:
-        _check_periods(normal)
+        check_periods(normal)
     nets, errors = _train_each(normal, options, tell)
     decay = max(decay for decay, error in errors.items() if error <= TOLERANCE * min(errors.values()))
     net = nets[decay]
@@ -115,10 +115,10 @@ def fit(
     network = quantize(_without_constant(net.export(), normal))
     metadata = _metadata(normal, columns, options, name, normal.period_s if clocked else 0.0)
     metadata.provenance["weight_decay"] = decay
-    golden = _golden(normal, metadata.period_s)
+    golden = golden_input(normal, metadata.period_s)
     fixed = {"normalize.mean": normal.mean, "normalize.scale": normal.scale}
     fixed |= rules([sequence.x for sequence in normal.sequences], normal.mean, normal.scale, normal.still)
-    draft = seal(metadata, network | fixed | _no_judge(len(columns)), *golden)
+    draft = seal(metadata, network | fixed | no_judge(len(columns)), *golden)
     forecasts = [replay(draft, sequence).forecast for sequence in normal.sequences]
     judged = [
         residuals(z, (f[..., 0] - normal.mean) / normal.scale, held)
@@ -142,18 +142,6 @@ def _check_sizes(options: FitOptions, channels: int) -> None:
     for what, value, most in sizes:
         if not 1 <= value <= most:
             message = f"{value} {what}, expected 1 to {most}"
-            raise ConfigError(message)
-
-
-def _check_periods(normal: Normal) -> None:
-    """Raise ConfigError where one sequence is sampled much faster or slower than the others."""
-    for sequence in normal.sequences:
-        period_s = float(np.median(np.diff(sequence.t)))
-        if not 0.5 <= period_s / normal.period_s <= 2.0:
-            message = (
-                f"{sequence.source}: a sample every {period_s:g} s, but every {normal.period_s:g} s in the other "
-                "recordings; one bundle serves one sampling period"
-            )
             raise ConfigError(message)
 
 
@@ -231,26 +219,3 @@ def _metadata(normal: Normal, columns: tuple[str, ...], options: FitOptions, nam
 def created_with() -> str:
     """Return the versions that decide the bytes of a bundle."""
     return ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
-
-
-def _no_judge(channels: int) -> dict[str, Floats]:
-    """Return a judge that never speaks, to run a network before there is one."""
-    return {
-        "judge.center": np.zeros((2, channels)),
-        "judge.whiten": np.zeros((2, channels, channels)),
-        "judge.blame": np.zeros((2, channels)),
-        "judge.evidence": np.tile([0.0, 1.0], (3, 1)),
-        "judge.tail": np.array([0.0, 1.0, 1.0, 0.1]),
-    }
-
-
-def _golden(normal: Normal, period_s: float) -> tuple[Floats, Floats]:
-    """Return the input of a golden run: invented samples in the system's range, one outlier, one missing value."""
-    rng = np.random.default_rng(GOLDEN_ROWS)
-    phase = rng.uniform(0.0, 2.0 * np.pi, len(normal.mean))
-    wave = np.sin(np.arange(GOLDEN_ROWS)[:, None] / 5.0 + phase)
-    z = wave + 0.3 * rng.standard_normal((GOLDEN_ROWS, len(normal.mean)))
-    z[GOLDEN_ROWS // 2] = 8.0
-    x = normal.mean + normal.scale * np.where(normal.constant, 0.0, z)
-    x[GOLDEN_ROWS // 4, 0] = np.nan
-    return np.arange(GOLDEN_ROWS, dtype=np.float64) * (period_s or 1.0), x

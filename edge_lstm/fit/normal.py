@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_lstm.errors import ConfigError
 from edge_lstm.fit.calibrate import CLIP, Floats
 from edge_lstm.fit.recordings import Sequence
 
@@ -79,3 +80,15 @@ def normalize(sequences: list[Sequence], held_back: float) -> Normal:
     for part in z:
         part[:, constant] = 0.0
     return Normal(list(sequences), z, held, mean, scale, constant, constant | (deviation < floor))
+
+
+def check_periods(normal: Normal) -> None:
+    """Raise ConfigError where one sequence is sampled much faster or slower than the others."""
+    for sequence in normal.sequences:
+        period_s = float(np.median(np.diff(sequence.t)))
+        if not 0.5 <= period_s / normal.period_s <= 2.0:
+            message = (
+                f"{sequence.source}: a sample every {period_s:g} s, but every {normal.period_s:g} s in the other "
+                "recordings; one bundle serves one sampling period"
+            )
+            raise ConfigError(message)

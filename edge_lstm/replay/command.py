@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edge_lstm.errors import ConfigError
+from edge_lstm.replay.files import PICTURES
 
 if TYPE_CHECKING:
     from edge_lstm.bundle import Bundle
@@ -25,7 +26,6 @@ examples:
 A row without a score yet has 0 and says so in 'quality'. 'strength' is what alerts are decided on: the surprise, more
 of it if it lasts, or the strength of a rule (out_of_range, flat_line, gap), which never touches the score.
 """
-PICTURES = (".png", ".svg", ".pdf")
 OF_TABLES = ("plot", "columns", "time", "warm", "warm_file")  # options that say nothing about a recording
 
 

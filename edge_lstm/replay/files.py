@@ -6,6 +6,8 @@ from pathlib import Path
 
 from edge_lstm.errors import ConfigError
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:

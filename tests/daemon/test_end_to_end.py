@@ -194,7 +194,7 @@ def calm_weights(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path / "deaf.safetensors"
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("protocol", ["3.1.1", pytest.param("5", marks=pytest.mark.slow)])
 def test_a_stalled_broker_is_no_silence_and_a_lost_sensor_is(
     broker: Broker, listen: Listen, start: Start, calm_weights: Path, tmp_path: Path, protocol: str
 ) -> None:

@@ -1,0 +1,1 @@
+"""One importer per format; each has a ``reader``."""

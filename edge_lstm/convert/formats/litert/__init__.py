@@ -1,0 +1,1 @@
+"""LiteRT (TensorFlow Lite) models, read without LiteRT."""

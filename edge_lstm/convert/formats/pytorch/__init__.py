@@ -1,0 +1,1 @@
+"""PyTorch state_dicts, read without PyTorch."""

@@ -1,0 +1,1 @@
+"""The original runtimes, run beside the imported model where they are installed."""
