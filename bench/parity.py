@@ -71,7 +71,7 @@ def main() -> None:
         options = fitting.FitOptions(columns=COLUMNS, rows=START_ROWS)
         bundle, _ = fitting.fit_files(files, folder / "valve1.safetensors", options)
         net = nets[float(bundle.metadata.provenance["weight_decay"])]  # type: ignore[arg-type]
-        w = bundle.weights
+        w = bundle.weights.norms
         tables = [read_table(path, COLUMNS) for path in files]
         z = [np.clip((table.x - w.mean) / w.scale, -20, 20) for table in tables]
         pytorch = [net.forecast(part) for part in z]

@@ -1,7 +1,8 @@
-"""Draws what ``bench.step`` measured.
+"""Draws what ``bench.step`` and ``bench.quantization`` measured.
 
     python -m bench.plots step.json cases.svg      # microseconds per step, ours and peers, case by case
     python -m bench.plots sweep.json sweep.svg     # against the hidden size; records of bench.step --sweep
+    python -m bench.plots quantization.json drift.svg    # forecasts beside float64 ones, step by step
 
 Colors and the transparent ground suit light pages and dark ones. Of each library the fastest variant is drawn; of
 LiteRT that is a cell written for it by hand.
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,6 +31,12 @@ COLORS = {
     "NumPy": "#3fa35b",
     ROOFLINE: INK,
 }
+DRIFTS = {  # as bench.quantization names them
+    "int8, 8-bit activations": ("#d29922", 1.8),
+    "int8, 16-bit activations": ("#e5534b", 3.6),
+    "int8, 16-bit activations, noise": ("#3f8fe0", 1.2),
+}
+DOTS = (0, (1, 1.5))
 STYLE = {
     "font.size": 9,
     "svg.fonttype": "none",
@@ -128,14 +136,46 @@ def sweep(records: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def label_ends(axis: Axes, x: float, ends: dict[str, float]) -> None:
+def label_ends(axis: Axes, x: float, ends: dict[str, float], colors: dict[str, str] = COLORS) -> None:
     """Write the names beside the ends of their lines, moved down where they would meet."""
     highest = float("inf")
     for name, y in sorted(ends.items(), key=lambda item: -item[1]):
         highest = min(y, highest / 1.4)
         axis.annotate(
-            name, (x, highest), (7, 0), textcoords="offset points", va="center", color=COLORS[name], fontsize=8
+            name, (x, highest), (7, 0), textcoords="offset points", va="center", color=colors[name], fontsize=8
         )
+
+
+def drifts(systems: list[dict[str, Any]]) -> Figure:
+    """Draw how far a bundle's forecasts are from those of its float64 network, a panel for each system."""
+    figure, axes = plt.subplots(
+        1, len(systems), figsize=(4.6 * len(systems), 3.4), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, system in zip(axes[0], systems, strict=True):
+        for name, (color, width) in DRIFTS.items():
+            found = system["drift"][name]
+            steps = found["window"] * (np.arange(len(found["rms"])) + 0.5) / 1e6
+            axis.plot(steps, found["largest"], color=color, ls=DOTS, lw=0.7 * width)
+            axis.plot(steps, found["rms"], color=color, lw=width)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda scales, _: f"{scales:g}")
+        axis.set_xlim(0, found["steps"] / 1e6)
+        axis.set_title(f"{system['system'].split()[0]}: its normal rows, again and again", loc="left", fontsize=9)
+        axis.set_xlabel("million steps, the state never reset", fontsize=8)
+    axes[0, 0].set_ylabel("forecast difference, scales")
+    marks = [Line2D([], [], color=color, lw=width) for color, width in DRIFTS.values()]
+    marks += [Line2D([], [], color=INK), Line2D([], [], color=INK, ls=DOTS)]
+    shown = [*(name.removeprefix("int8, ") for name in DRIFTS), "root mean square", "largest of 10,000 steps"]
+    figure.legend(marks, shown, loc="outside upper left", ncols=5, frameon=False, fontsize=8)
+    return figure
+
+
+def drawn(records: Any) -> Figure:
+    """Draw records as suits them."""
+    if isinstance(records, dict):
+        return drifts([record for record in records["records"] if record["drift"]])
+    swept = len({record["input"] for record in records}) == 1 and len({record["hidden"] for record in records}) > 1
+    return sweep(records) if swept else cases(records)
 
 
 def main() -> None:
@@ -146,9 +186,8 @@ def main() -> None:
     args = parser.parse_args()
     records = json.loads(args.records.read_text())
     mpl.use("agg")
-    swept = len({record["input"] for record in records}) == 1 and len({record["hidden"] for record in records}) > 1
     with mpl.rc_context(STYLE):
-        figure = sweep(records) if swept else cases(records)
+        figure = drawn(records)
         meta = {"Date": None} if args.image.suffix == ".svg" else None
         figure.savefig(args.image, transparent=True, metadata=meta, dpi=150)
 
