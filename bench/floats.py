@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bench.detection.labelled import System
 from edge_lstm.bundle import Bundle
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.mathematics import run
-from edge_lstm.convert.model import Dense, Lstm, Matrix, Model, check
+from edge_lstm.convert.model import Dense, Lstm, Matrix, Model
 from edge_lstm.core.admit import GAP_AFTER, GAP_PERIODS
 from edge_lstm.core.table import Weights
 from edge_lstm.fit import fitting

@@ -13,7 +13,8 @@ from edge_lstm.core.dot import TILE
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.handle import Handle, fetcher
 from edge_lstm.core.lstm import Packed, Tile
-from edge_lstm.core.table import Network, pad, smallest_weights
+from edge_lstm.core.smallest import smallest_weights
+from edge_lstm.core.table import Network, pad
 from edge_lstm.detector import Detector
 from tests.bundles import random_bundle, random_stream
 

@@ -17,6 +17,7 @@ from edge_lstm.core.layers import Stack
 from edge_lstm.core.lstm import Packed
 from edge_lstm.core.network import Tile
 from edge_lstm.core.silence import hear
+from edge_lstm.core.smallest import smallest_layers, smallest_weights
 from edge_lstm.core.table import (
     F32,
     F64,
@@ -30,8 +31,6 @@ from edge_lstm.core.table import (
     new_results,
     new_scratch,
     new_state,
-    smallest_layers,
-    smallest_weights,
 )
 
 DONE, MISSHAPEN, NO_ROOM = -1, -2, -3

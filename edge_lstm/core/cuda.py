@@ -16,6 +16,7 @@ from edge_lstm.core.cuda_layers import advance_layers
 from edge_lstm.core.cuda_pack import pack, plan
 from edge_lstm.core.layers import new_rooms
 from edge_lstm.core.layers import pack as pack_layers
+from edge_lstm.core.network import as_layers
 from edge_lstm.core.table import (
     END,
     F64,
@@ -26,7 +27,6 @@ from edge_lstm.core.table import (
     Results,
     State,
     Weights,
-    as_layers,
     new_results,
     new_scratch,
     new_state,

@@ -7,7 +7,7 @@ import numpy as np
 from edge_lstm.core import lstm, stack
 from edge_lstm.core.cache import jit, overload
 from edge_lstm.core.dot import TILE
-from edge_lstm.core.layers import Layers, Rooms, Stack, new_rooms
+from edge_lstm.core.layers import CLIPPED, SIGMOID, TANH, Cell, Dense, Function, Layers, Rooms, Stack, new_rooms
 from edge_lstm.core.layers import pack as pack_layers
 from edge_lstm.core.lstm import Packed
 from edge_lstm.core.table import F32, I64, Network
@@ -28,6 +28,39 @@ Tile = lstm.Tile | StackTile
 def pack(network: Network | Layers) -> Packed | Stack:
     """Lay a network out for kernels."""
     return lstm.pack(network) if isinstance(network, Network) else pack_layers(network)
+
+
+def as_layers(network: Network | Layers) -> Layers:
+    """Return a network as layers of any kind, with the same bits."""
+    if isinstance(network, Layers):
+        return network
+    hidden, none = network.weight_hh.shape[2], np.zeros(0, np.float32)
+    functions = Function(SIGMOID), Function(TANH), Function(TANH)
+    cells = []
+    for layer, bias in enumerate(network.bias):
+        width = hidden if layer else network.input_size
+        cells.append(
+            Cell(
+                weight_ih=network.weight_ih[layer, :, :width].astype(np.int16),
+                scale_ih=network.scale_ih[layer],
+                weight_hh=network.weight_hh[layer].astype(np.int16),
+                scale_hh=network.scale_hh[layer],
+                bias=bias,
+                weight_hr=np.zeros((0, hidden), np.int16),
+                scale_hr=none,
+                bias_hr=none,
+                peephole=np.zeros((0, hidden), np.float32),
+                norm=np.zeros((0, hidden), np.float32),
+                start_h=np.zeros(hidden, np.float32),
+                start_c=np.zeros(hidden, np.float32),
+                functions=functions,
+                output_clip=1.0,
+                inner_clip=1.0,
+            )
+        )
+    weight = network.head_weight.astype(np.int16)
+    head = Dense(weight, network.head_scale, network.head_bias, Function(CLIPPED), 0, 1.0)
+    return Layers(tuple(cells), (head,), network.input_clip, network.input_k, network.hidden_k)
 
 
 def new_tile(network: Network | Layers) -> Tile:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_lstm.bundle import Bundle
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.conversion import Converted, convert
 from edge_lstm.convert.draft import ConvertOptions
 from edge_lstm.convert.meaning import Choice
-from edge_lstm.convert.model import LINEAR, Activation, Dense, Lstm, Matrix, Model, Scaler, check
+from edge_lstm.convert.model import LINEAR, Activation, Dense, Lstm, Matrix, Model, Scaler
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.table import Results
 from edge_lstm.fit.recordings import Sequence

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from edge_lstm.bundle import Bundle
 from edge_lstm.compare.differences import difference
 from edge_lstm.convert.arrival import run
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.conversion import convert
 from edge_lstm.convert.draft import ConvertOptions
 from edge_lstm.convert.mathematics import run as run_float
-from edge_lstm.convert.model import Dense, Lstm, Matrix, Model, Scaler, check
+from edge_lstm.convert.model import Dense, Lstm, Matrix, Model, Scaler
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.judged import judged
 from edge_lstm.core.table import SCORED, Results

@@ -22,7 +22,8 @@ from edge_lstm.core.cuda_layers import advance_layers
 from edge_lstm.core.cuda_pack import pack
 from edge_lstm.core.layers import new_rooms
 from edge_lstm.core.layers import pack as pack_layers
-from edge_lstm.core.table import as_layers, new_results, new_scratch, new_state
+from edge_lstm.core.network import as_layers
+from edge_lstm.core.table import new_results, new_scratch, new_state
 from tests.bundles import random_bundle
 
 INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+\s+)?([a-z][a-z0-9_.]+)", re.M)

@@ -507,7 +507,8 @@ def test_a_budget_may_be_a_whole_number() -> None:
     code = (
         "import numpy as np\n"
         "from edge_lstm.core.engine import Engine\n"
-        "from edge_lstm.core.table import LEVEL, smallest_weights\n"
+        "from edge_lstm.core.smallest import smallest_weights\n"
+        "from edge_lstm.core.table import LEVEL\n"
         "levels = []\n"
         "for budget in (600, 1800.5):\n"
         "    engine = Engine(smallest_weights(), 1, budget)\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_lstm.core.engine import Engine
-from edge_lstm.core.table import as_layers
+from edge_lstm.core.network import as_layers
 from tests.bundles import hostile_stream, random_bundle, random_layers_bundle, random_stream
 from tests.core.test_bits import assert_equal_to_oracle
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_lstm.convert import files
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.formats.keras import variables as keras_variables
 from edge_lstm.convert.formats.keras import weights_only as keras_weights_only
 from edge_lstm.convert.formats.keras.builder import Builder
@@ -17,7 +18,7 @@ from edge_lstm.convert.formats.keras.hdf5 import SIGNATURE, Contents, load
 from edge_lstm.convert.formats.keras.layers import apply
 from edge_lstm.convert.formats.keras.settings import refuse
 from edge_lstm.convert.formats.keras.variables import Variables
-from edge_lstm.convert.model import Model, check
+from edge_lstm.convert.model import Model
 from edge_lstm.errors import WeightsError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")

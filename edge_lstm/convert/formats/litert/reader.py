@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.files import content
 from edge_lstm.convert.formats.litert.file import IDENTIFIER, Graph, Operator, Tensor, parse
 from edge_lstm.convert.formats.litert.graph import LSTMS, check_kinds, check_taken, folded
@@ -24,7 +25,7 @@ from edge_lstm.convert.formats.litert.head import (
 from edge_lstm.convert.formats.litert.layout import OPTIONS as MOVES
 from edge_lstm.convert.formats.litert.layout import Layout, input_layout, moved
 from edge_lstm.convert.formats.litert.lstm import CELL_STATE, OUTPUT_STATE, lstm, time_major
-from edge_lstm.convert.model import MAX_INPUTS, MAX_LAYERS, Dense, Floats, Lstm, Model, Scaler, check
+from edge_lstm.convert.model import MAX_INPUTS, MAX_LAYERS, Dense, Floats, Lstm, Model, Scaler
 from edge_lstm.errors import WeightsError
 
 SUFFIXES: tuple[str, ...] = (".tflite",)

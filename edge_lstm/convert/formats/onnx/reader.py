@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.files import content
 from edge_lstm.convert.formats.onnx.values import STAND_INS, length
 from edge_lstm.convert.formats.onnx.walk import Walk, walk
 from edge_lstm.convert.formats.onnx.wire import parse
-from edge_lstm.convert.model import Model, Scaler, check
+from edge_lstm.convert.model import Model, Scaler
 from edge_lstm.errors import WeightsError
 
 SUFFIXES: tuple[str, ...] = (".onnx",)

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.formats.pytorch.modules import Module, Step, modules, ordered
 from edge_lstm.convert.formats.pytorch.tensor import MAX_NUMBERS, Tensor
-from edge_lstm.convert.model import GATES, MAX_LAYERS, Dense, Lstm, Matrix, Model, Scaler, check
+from edge_lstm.convert.model import GATES, MAX_LAYERS, Dense, Lstm, Matrix, Model, Scaler
 from edge_lstm.errors import WeightsError
 
 SCALER = re.compile(r"(?:.*\.)?scaler\.(mean|scale)")

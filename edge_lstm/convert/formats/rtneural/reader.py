@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.convert.checks import check
 from edge_lstm.convert.files import content
 from edge_lstm.convert.formats.pytorch.state_dict import build
 from edge_lstm.convert.formats.pytorch.tensor import Tensor
@@ -25,7 +26,6 @@ from edge_lstm.convert.model import (
     Lstm,
     Matrix,
     Model,
-    check,
 )
 from edge_lstm.errors import WeightsError
 
