@@ -108,6 +108,11 @@ class Listener:
         self._client.loop_stop()
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell does to the processes that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Daemon:
     """``edge-lstm`` as a process."""
 
@@ -115,6 +120,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edge_lstm", *map(str, arguments)],
             cwd=ROOT,
+            preexec_fn=_heed_interrupts,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
