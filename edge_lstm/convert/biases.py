@@ -35,11 +35,12 @@ class Sensitivity:
         sequence: normal rows.
 
     Attributes:
-        sequence: as many of the rows as can be afforded; none if that is too few.
+        whole: the rows.
+        sequence: as many of them as can be afforded; none if that is too few.
     """
 
     def __init__(self, frame: Frame, sequence: Sequence) -> None:
-        self.frame = frame
+        self.frame, self.whole = frame, sequence
         layers = frame.model.layers
         self.sizes = [len(layer.bias) for layer in layers]
         weights = sum(layer.weight_ih.values.size + layer.weight_hh.values.size for layer in layers)
@@ -73,20 +74,20 @@ class Sensitivity:
         return found
 
 
-def fitted(bundle: Bundle, sensitivity: Sensitivity, sequence: Sequence) -> Tensors:
+def fitted(bundle: Bundle, sensitivity: Sensitivity) -> Tensors:
     """Return the biases that make a bundle say what its source says on normal rows; none if they can't be had.
 
     Args:
         bundle: of float weights that were rounded.
-        sensitivity: of its source.
-        sequence: normal rows; those after the ones that are fitted on tell whether it helped.
+        sensitivity: of its source; the rows after those that are fitted on tell whether it helped.
     """
     frame, rows = sensitivity.frame, sensitivity.sequence
     if not len(rows.x):
         return {}
     endless = stateful(bundle)
     source, slopes = _slopes(sensitivity, endless)
-    unseen = sequence._replace(t=sequence.t[: 2 * len(rows.t)], x=sequence.x[: 2 * len(rows.x)])
+    whole = sensitivity.whole
+    unseen = whole._replace(t=whole.t[: 2 * len(rows.t)], x=whole.x[: 2 * len(rows.x)])
     wanted = told_by(frame.float_outputs(unseen.x), bundle.metadata, frame)
     best: Tensors = {}
     least = _apart(endless, frame, unseen, wanted, len(source))

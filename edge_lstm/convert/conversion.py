@@ -11,7 +11,7 @@ from edge_lstm.convert.arrival import Arrival, Judgement, arrival, device_output
 from edge_lstm.convert.behind import behind_of
 from edge_lstm.convert.biases import Sensitivity, fitted
 from edge_lstm.convert.bounds import bounds
-from edge_lstm.convert.draft import WARM_UP, ConvertOptions, Draft
+from edge_lstm.convert.draft import ConvertOptions, Draft
 from edge_lstm.convert.frame import frame, spread_bias
 from edge_lstm.convert.meaning import meaning
 from edge_lstm.convert.model import Model, Scaler
@@ -74,11 +74,11 @@ def convert(
     limits = bounds(framed.model, framed.inputs(probe))
     network = quantized(framed.model, limits)
     window, copies = _context(model, options)
-    _check_rows(normal, max(WARM_UP, window) + max(0, means.horizon - 1))
     longest = max(normal.sequences, key=lambda sequence: len(sequence.x))
     sensitivity = None if model.is_integer else Sensitivity(framed, longest)
     period_s = normal.period_s if clocked else 0.0
     draft = Draft(framed, network, normal, columns, options, period_s, window, copies, sensitivity)
+    _check_rows(normal, draft.settle)
     bundle, found = _chosen(draft)
     return Converted(bundle, found, (*model.notes, *means.notes, *note, *notes(draft)), tuple(warnings(draft, found)))
 
@@ -141,8 +141,7 @@ def _calibrated(draft: Draft, bits: Literal[8, 16]) -> tuple[Bundle, Arrival]:
     channels, means, normal = len(draft.columns), draft.frame.meaning, draft.normal
     blank = draft.seal(metadata, fixed | no_judge(channels))
     if draft.sensitivity is not None:
-        moved = fitted(blank, draft.sensitivity, max(normal.sequences, key=lambda sequence: len(sequence.x)))
-        fixed |= moved
+        fixed |= fitted(blank, draft.sensitivity)
         blank = draft.seal(metadata, fixed | no_judge(channels))
     runs = [device_outputs(blank, sequence) for sequence in normal.sequences]
     judgement = Judgement(means, normal, draft.options.tau_b, draft.options.tau_c, metadata.settle)

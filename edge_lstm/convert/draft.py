@@ -62,6 +62,11 @@ class Draft:
     copies: int
     sensitivity: Sensitivity | None  # of a source whose weights are rounded
 
+    @property
+    def settle(self) -> int:
+        """Samples that a stream needs before the network says what it will keep saying."""
+        return max(WARM_UP, self.window) + max(0, self.frame.meaning.horizon - 1)
+
     def metadata(self, bits: Literal[8, 16]) -> Metadata:
         """Return the document."""
         means, normal = self.frame.meaning, self.normal
@@ -77,7 +82,7 @@ class Draft:
             input_clip=self._input_clip(),
             period_s=self.period_s,
             warm_up=WARM_UP,
-            settle=max(WARM_UP, self.window) + max(0, means.horizon - 1),
+            settle=self.settle,
             tau_b=self.options.tau_b,
             tau_c=self.options.tau_c,
             fit_rows=normal.rows,
