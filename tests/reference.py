@@ -309,6 +309,7 @@ class Reference:
             self.means = [float(v) for v in tensors["normalize.mean"]]
             self.scales = [float(v) for v in tensors["normalize.scale"]]
         self.states = [self.fresh() for _ in range(self.copies)]
+        self.doubtful = 0
         self.forget()
 
     def fresh(self) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
@@ -340,6 +341,10 @@ class Reference:
         self.mean_residual = [0.0] * self.num_channels
         self.since = 0
         self.forecast = [(0.0, 0.0)] * self.num_channels  # void while since = 0
+
+    def doubt(self) -> None:
+        """Note that samples may have been missed that the stream did send."""
+        self.doubtful = max(self.bundle["settle"], 1)
 
     def advance(self, t: float, x: Sequence[float]) -> Result:
         """Take one sample.
@@ -384,7 +389,8 @@ class Reference:
             self.period = dt
         else:
             self.period = ewma(period, min(dt, 10.0 * period), 100.0, self.seen)
-        news = gap and self.since >= self.bundle["settle"]
+        ours = self.doubtful >= max(self.bundle["settle"], 1)
+        news = gap and not ours and self.since >= self.bundle["settle"]
         if moved or gap:
             self.forget()
 
@@ -407,7 +413,7 @@ class Reference:
             if self.fitted
             else self.judge_adaptive(t, x[0], n)
         )
-        ruled = self.rule(x, gap)
+        ruled = self.rule(x, gap and not ours)
         if n <= self.bundle["warm_up"]:
             quality = "warming_up"
             judged = judged._replace(strength=0.0)
@@ -426,6 +432,8 @@ class Reference:
             self.pending.append(self.forecasts(self.network(self.normalize(x, n)), x))
             if len(self.pending) == self.ahead:
                 self.forecast = self.pending.pop(0)
+        told = "recovering" if self.doubtful > 0 and quality != "warming_up" else quality
+        self.doubtful = max(0, self.doubtful - 1)
         self.since += 1
         self.seen += 1
         self.last_t = t
@@ -436,7 +444,7 @@ class Reference:
             outcome="scored",
             surprise=judged.strength,
             score=1.0 - exp64(-judged.strength * LN10),
-            quality=quality,
+            quality=told,
             reason=loudest.reason if loudest.strength > 0.0 else "",
             alert=alert,
             level=level,

@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import ewma, smaller
+from edge_lstm.core.maths import ewma, larger, smaller
 from edge_lstm.core.table import (
     BAD_TIME,
     BIAS_MEAN,
+    DOUBT,
     DUPLICATE,
     F64,
     FAST,
@@ -39,7 +40,7 @@ GAP_PERIODS = 30.0
 GAP_AFTER = 20.0  # samples before the period is trusted
 PERIOD_MEMORY = 100.0
 
-STEADY, GAPPED, REWOUND = range(3)
+STEADY, GAPPED, REWOUND, RESUMED = range(4)
 
 
 @jit
@@ -100,7 +101,11 @@ def forget(state: State, row: int) -> None:
 
 @jit
 def pace(norms: Norms, state: State, row: int, t: float) -> int:
-    """Follow the stream's clock and period; forget after a gap. Return STEADY, GAPPED or REWOUND."""
+    """Follow the stream's clock and period; forget after a gap.
+
+    Returns:
+        STEADY, REWOUND, GAPPED where samples are missing, or RESUMED where it may be us who missed them.
+    """
     seen = state.row[row, SEEN]
     rewound = seen > 0.0 and t <= state.row[row, TIME]  # in_order let it through
     state.row[row, STALE] = 0.0
@@ -119,7 +124,15 @@ def pace(norms: Norms, state: State, row: int, t: float) -> int:
         forget(state, row)
     if rewound:
         return REWOUND
-    return GAPPED if gapped else STEADY
+    if gapped:
+        return RESUMED if state.row[row, DOUBT] >= doubt(norms) else GAPPED
+    return STEADY
+
+
+@jit
+def doubt(norms: Norms) -> float:
+    """Return for how many samples the state is in doubt after we may have missed some: until it has settled."""
+    return larger(norms.settle, 1.0)
 
 
 @jit

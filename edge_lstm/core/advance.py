@@ -8,11 +8,12 @@ and ``after``, because it takes several rows at once.
 
 from edge_lstm.core import admit, alert, normalize
 from edge_lstm.core.cache import jit
-from edge_lstm.core.maths import LN10, exp64
+from edge_lstm.core.maths import LN10, exp64, larger
 from edge_lstm.core.rules import rules
 from edge_lstm.core.score import CEILING, judge
 from edge_lstm.core.table import (
     CLASSIFIES,
+    DOUBT,
     F64,
     FORECASTS,
     GAP,
@@ -63,6 +64,12 @@ def _quality(norms: Norms, state: State, row: int, suspect: bool) -> int:
     if state.row[row, SINCE] < norms.settle:
         return RECOVERING
     return SUSPECT if suspect else OK
+
+
+@jit
+def _told(state: State, row: int, quality: int) -> int:
+    """Return the quality as it is told: of a row in doubt, that it recovers; the score is what it is."""
+    return RECOVERING if state.row[row, DOUBT] > 0.0 and quality != WARMING_UP else quality
 
 
 @jit
@@ -137,7 +144,7 @@ def _judge(norms: Norms, state: State, row: int, scratch: Scratch, results: Resu
 
     results.surprise[k] = surprise
     results.score[k] = 1.0 - exp64(-surprise * LN10)
-    results.quality[k] = quality
+    results.quality[k] = _told(state, row, quality)
     results.reason[k] = reason
     results.strength[k] = strength
     results.phase[k] = phase
@@ -151,6 +158,7 @@ def _close(state: State, row: int, scratch: Scratch) -> None:
         state.channel[row, c, LAST] = scratch.x[c]
     state.row[row, TIME] = scratch.note[NOTE_TIME]
     state.row[row, SINCE] += 1.0
+    state.row[row, DOUBT] = larger(0.0, state.row[row, DOUBT] - 1.0)
 
 
 @jit

@@ -2,7 +2,7 @@
 
 Numba checks the file of the function that it loads from its cache, not the files of what that function calls. So our
 cache stands in a directory named after all sources of the core: an upgrade can never run a stale kernel. Cached
-kernels are pickles, so a directory that somebody else owns is not used.
+kernels are pickles, so a directory that somebody else owns or may write to is not used.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from typing import Any
 
 import numba
 import numba.extending
+
+from edge_lstm.core.kept import Kept
 
 config: Any = numba.config  # filled at run time
 njit: Any = numba.njit  # some of its options are not in its type
@@ -29,7 +31,8 @@ def _directory() -> Path | None:
         home = Path(root) if root else Path.home() / ".cache"
         directory = home / "edge-lstm" / digest
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ours = directory.stat().st_uid == os.geteuid()
+        facts = directory.stat()
+        ours = facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
     except (OSError, RuntimeError):  # no home, read-only, full: compile at every start
         return None
     return directory if ours and os.access(directory, os.W_OK) else None
@@ -66,6 +69,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         before, config.CACHE_DIR = config.CACHE_DIR, str(DIRECTORY)
         try:
             dispatcher.enable_caching()
+            name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+            dispatcher._cache = Kept(dispatcher._cache, name)
         finally:
             config.CACHE_DIR = before  # other users of Numba in this process keep theirs
     return dispatcher

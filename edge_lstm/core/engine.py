@@ -9,8 +9,11 @@ from edge_lstm.core.cpu import CpuTable
 from edge_lstm.core.cpu_kernels import DONE, MISSHAPEN
 from edge_lstm.core.table import (
     ARRIVED,
+    DOUBT,
     F64,
     I64,
+    REASON,
+    REASONS,
     ROW_COLUMNS,
     SILENT_SINCE,
     Results,
@@ -21,6 +24,7 @@ from edge_lstm.core.table import (
 from edge_lstm.errors import StateError
 
 WEEK_S = 604_800.0
+STILL_SILENT = 1e-9  # since before any clock of this process began
 Device = Literal["cpu", "cuda"]
 Arrays = dict[str, NDArray[np.float32] | NDArray[np.float64]]
 
@@ -114,6 +118,12 @@ class Engine:
         for name, fresh in new_state(1, self.weights)._asdict().items():
             self._table.write(name, row, fresh)
 
+    def doubt(self, used: int) -> None:
+        """Note that samples of the first ``used`` rows may have been missed (docs/numerics.md, section 8)."""
+        row = self.read("row", 0, used).copy()
+        row[:, DOUBT] = max(self.weights.norms.settle, 1.0)
+        self._table.write("row", 0, row)
+
     def snapshot(self, used: int) -> Arrays:
         """Return a copy of the first ``used`` rows, by the names of ``State``."""
         return {name: np.array(self.read(name, 0, used)) for name in State._fields}
@@ -121,7 +131,7 @@ class Engine:
     def restore(self, arrays: Arrays) -> None:
         """Put a snapshot's rows back to where they were.
 
-        Arrival times are of a clock that may have stopped since, so they start anew.
+        Arrival times are of a clock that may have stopped since, so they start anew; a silence goes on.
 
         Raises:
             StateError: an array is missing, has another dtype or shape, or is not finite.
@@ -138,9 +148,12 @@ class Engine:
             if not np.isfinite(array).all():
                 message = f"state.{name} has a value that is not finite"
                 raise StateError(message)
+        if not np.isin(arrays["row"][:, REASON], range(len(REASONS))).all():
+            raise StateError("state.row has an alert of no known reason")
         self.grow(used)
         row = arrays["row"].copy()
-        row[:, [ARRIVED, SILENT_SINCE]] = 0.0
+        row[:, ARRIVED] = 0.0
+        row[:, SILENT_SINCE] = np.where(row[:, SILENT_SINCE] > 0.0, STILL_SILENT, 0.0)
         for name, array in (arrays | {"row": row}).items():
             self._table.write(name, 0, array)
 

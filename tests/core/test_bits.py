@@ -103,6 +103,38 @@ def test_rows_in_any_mixture(judge: str) -> None:
 
 
 @pytest.mark.parametrize("judge", ["fitted", "adaptive"])
+@pytest.mark.parametrize("cut", [30, 200])
+def test_doubt_is_told_and_changes_nothing_else(judge: str, cut: int) -> None:
+    """After we may have missed samples: each score says so until the state settled, and a gap is not the sensor's."""
+    bundle = random_bundle(judge, channels=2, hidden=4, seed=7, warm_up=20, settle=10)
+    t, x = random_stream(300, len(bundle.metadata.channels), seed=3)
+    t[200:] += 1e5
+    zeros = np.zeros(300, np.int64)
+    plain = Engine(bundle.weights, 1, budget_s=HOUR_S)
+    undoubted = plain.advance(zeros, t, x)
+    engine = Engine(bundle.weights, 2, budget_s=HOUR_S)
+    oracle = Reference(msgspec.to_builtins(bundle.metadata), bundle.tensors, budget_s=HOUR_S)
+    engine.advance(zeros[:cut], t[:cut], x[:cut])
+    for k in range(cut):
+        oracle.advance(float(t[k]), x[k].tolist())
+    engine.doubt(1)
+    oracle.doubt()
+    results = engine.advance(zeros[cut:], t[cut:], x[cut:])
+    for k in range(cut, 300):
+        expected = oracle.advance(float(t[k]), x[k].tolist())
+        assert as_tuple(results, k - cut) == (
+            expected.surprise, expected.score, expected.quality, expected.reason, expected.alert,
+        ), f"sample {k}"  # fmt: skip
+        assert results.surprise[k - cut] == undoubted.surprise[k]
+        told, quality = QUALITIES[results.quality[k - cut]], QUALITIES[undoubted.quality[k]]
+        assert told == ("recovering" if k < cut + 10 else quality)
+    gap = REASONS.index("gap")
+    assert undoubted.reason.tolist().count(gap) == 1
+    assert results.reason.tolist().count(gap) == (0 if cut == 200 else 1)
+    assert not engine.state.row[1].any()
+
+
+@pytest.mark.parametrize("judge", ["fitted", "adaptive"])
 def test_hostile_stream(judge: str) -> None:
     bundle = random_bundle(judge, channels=2, hidden=4, seed=7)
     met: set[str] = set()

@@ -42,6 +42,7 @@ def test_unjitted_equals_the_oracle() -> None:
     bits("random_weights or one_sample or sizes or mixture", 15, NUMBA_DISABLE_JIT="1")
 
 
+@pytest.mark.slow
 def test_cuda_equals_engine_and_oracle() -> None:
     bits("test", 20, "test_cuda.py", NUMBA_DISABLE_JIT="1", NUMBA_ENABLE_CUDASIM="1")
 
