@@ -1,7 +1,6 @@
 """The weights file: read, check, write. One safetensors file, described in weights/README.md."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from edge_lstm.bundle_format import (
     check_tensors,
     require,
 )
+from edge_lstm.bundle_header import KEY, document_of
 from edge_lstm.bundle_layers import Tensors, build
 from edge_lstm.core.engine import Engine
 from edge_lstm.core.layers import Layers
@@ -42,9 +42,7 @@ __all__ = [
     "read", "seal", "write",
 ]  # fmt: skip
 
-KEY = "edge_lstm"
 MAX_FILE_BYTES = 64 * 2**20
-MAX_HEADER_BYTES = 2**20
 HEADS = {"forecast": FORECASTS, "reconstruction": RECONSTRUCTS, "classification": CLASSIFIES}
 
 
@@ -247,17 +245,12 @@ def _read(path: Path) -> Bundle:
         require(path.is_file(), "not a regular file")
         require(size <= MAX_FILE_BYTES, f"{size} bytes, expected at most {MAX_FILE_BYTES}")
         content = path.read_bytes()
-    except OSError as error:
-        message = f"can't be read: {error.strerror}"
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        message = f"can't be read: {getattr(error, 'strerror', None) or error}"
         raise WeightsError(message) from None
-    header = _header(content)
-    text = header.get("__metadata__", {})
-    require(
-        isinstance(text, dict) and set(text) == {KEY},
-        f"not an edge-lstm bundle: no {KEY!r} in the metadata; make one with 'edge-lstm fit' or 'edge-lstm convert'",
-    )
+    document = document_of(content)
     try:
-        metadata = msgspec.json.decode(text[KEY], type=Metadata)
+        metadata = msgspec.json.decode(document, type=Metadata)
         tensors = load(content)
     except Exception as error:  # safetensors raises several types of its own
         message = f"damaged: {error}"
@@ -265,16 +258,3 @@ def _read(path: Path) -> Bundle:
     bundle = _assemble(metadata, tensors)
     require(metadata.sha256 in ("", _sha256(metadata, tensors)), "damaged: its content is not what its sha256 says")
     return bundle
-
-
-def _header(content: bytes) -> dict[str, Any]:
-    """Return the JSON header of a safetensors file, its size checked before it is parsed."""
-    length = int.from_bytes(content[:8], "little")
-    require(len(content) > 8 and 2 <= length <= MAX_HEADER_BYTES, "not a safetensors file")
-    try:
-        header = json.loads(content[8 : 8 + length])
-    except (ValueError, RecursionError):
-        message = "not a safetensors file: its header is not JSON"
-        raise WeightsError(message) from None
-    require(isinstance(header, dict), "not a safetensors file: its header is not an object")
-    return dict(header)

@@ -167,7 +167,7 @@ def not_files(fitted: Bundle, tmp_path: Path) -> dict[str, tuple[bytes, str]]:
         "foreign metadata": (save(tensors, {"format": "pt"}), "no 'edge_lstm' in the metadata"),
         "more metadata": (save(tensors, {KEY: "{}", "format": "pt"}), "no 'edge_lstm' in the metadata"),
         "metadata is a list": (framed(b'{"__metadata__": ["edge_lstm"]}', b"x"), "no 'edge_lstm' in the metadata"),
-        "metadata is no text": (framed(b'{"__metadata__": {"edge_lstm": 7}}', b"x"), "damaged"),
+        "metadata is no text": (framed(b'{"__metadata__": {"edge_lstm": 7}}', b"x"), "no 'edge_lstm' in the metadata"),
         "document is no JSON": (save(tensors, {KEY: "format = 1"}), "damaged"),
         "document is empty": (save(tensors, {KEY: "{}"}), "missing required field"),
         "unknown dtype": (

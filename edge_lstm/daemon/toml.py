@@ -17,7 +17,9 @@ Place = tuple[str | int, ...]  # ("source", 1, "topic")
 S = TypeVar("S", bound=msgspec.Struct)
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
-_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+|\"[^\"]*\"|'[^']*')\s*=")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*=")
+_MAX_BYTES = 1_048_576  # of a file; no configuration has as many, and a device would never end
+_LONGEST = 1000  # characters of a problem
 
 
 class Problems:
@@ -42,7 +44,13 @@ class Problems:
         candidates = [(*place, message.split()[0].strip(":")), *(place[:n] for n in range(len(place), 0, -1))]
         line = next((self._lines[each] for each in candidates if each in self._lines), None)
         where = self._name if line is None else f"{self._name}:{line}"
-        self.found.append(f"{where}: {message}")
+        self.found.append(f"{where}: {_one_line(message)}")
+
+
+def _one_line(message: str) -> str:
+    """Return a message that quotes a file with what would disturb a terminal or a log escaped, and not too long."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message[:_LONGEST])
+    return text if len(message) <= _LONGEST else text + "..."
 
 
 def _places(text: str) -> dict[Place, int]:
@@ -50,17 +58,28 @@ def _places(text: str) -> dict[Place, int]:
     lines: dict[Place, int] = {}
     arrays: dict[str, int] = {}
     section: Place = ()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines() also splits where TOML does not
         header, key = _HEADER.match(line), _KEY.match(line)
         if header and header[1] == "[[":
             arrays[header[2]] = arrays.get(header[2], -1) + 1
             section = (header[2], arrays[header[2]])
+            lines.setdefault((header[2],), number)
         elif header:
             first, *rest = header[2].split(".")
             section = (first, arrays[first], *rest) if first in arrays else (first, *rest)
-        place = (*section, *key[1].strip("\"'").split(".")) if key else section
+        place = (*section, *_steps(key[1])) if key else section
         lines.setdefault(place, number)
     return lines
+
+
+def _steps(key: str) -> list[str]:
+    """Return the parts of a key as it is written."""
+    if key[0] not in "\"'":
+        return key.split(".")
+    try:
+        return list(tomllib.loads(f"{key} = 0"))
+    except ValueError:
+        return [key]
 
 
 def read(path: Path) -> tuple[dict[str, Any], Problems]:
@@ -70,7 +89,7 @@ def read(path: Path) -> tuple[dict[str, Any], Problems]:
         ConfigError: there is no telling, because it can't be read or is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text(path)
         return tomllib.loads(text), Problems(str(path), text)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
@@ -79,7 +98,17 @@ def read(path: Path) -> tuple[dict[str, Any], Problems]:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and Python's own about enormous numbers
         at = re.search(r" \(at line (\d+), column \d+\)", str(error))
         message = str(error).replace(at[0], "") if at else str(error)
+        message += " (byte order mark)" if text.startswith("\ufeff") else ""
         raise ConfigError(f"{path}:{at[1] if at else 1}: not TOML: {message}") from None
+
+
+def _text(path: Path) -> str:
+    """Return what a file says, line ends as TOML knows them."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path}: can't be read: it has more than {_MAX_BYTES} bytes")
+    return content.decode("utf-8").replace("\r\n", "\n")
 
 
 def file_of(folder: Path, name: str, value: str) -> Path:
@@ -113,8 +142,8 @@ def to_struct(data: dict[str, Any], kind: type[S], place: Place, problems: Probl
         except msgspec.ValidationError as error:
             problems.add(here, f"{key} is {_short(value)}, {_expected(error, fields[key].type)}")
     for name, field in fields.items():
-        if field.required and name not in data:
-            problems.add(place, f"{name} is missing; every {_section(place)} needs one")
+        if field.required and data.get(name, "") == "":
+            problems.add((*place, name), f"{name} is missing; every {_section(place)} needs one")
     return kind(**values)
 
 
@@ -149,6 +178,8 @@ def _short(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number of more than 64 bits"  # Python refuses to write out the longest
     return repr(value if not isinstance(value, str) or len(value) < 60 else value[:60] + "...")
 
 

@@ -17,7 +17,7 @@ from edge_lstm.stages.formats.number import compile_number
 from edge_lstm.stages.formats.scalar import quote
 from edge_lstm.stages.formats.senml import Pack
 from edge_lstm.stages.formats.source import Format, Read, Rows, Source, TimeUnit
-from edge_lstm.stages.topics import TopicPattern, is_sound
+from edge_lstm.stages.topics import REMEMBERED, SHORT, TopicPattern, is_sound
 
 __all__ = ["REASONS", "Decoder", "Format", "Source", "TimeUnit"]
 
@@ -38,7 +38,6 @@ REASONS: Final = (
 )
 MAX_PAYLOAD_BYTES = 65_536
 _LATEST_TIME = 1e11  # the year 5138; milliseconds taken for seconds lie beyond
-_TOPICS = 4096  # remembered names; more streams than that cost a match for each message
 _NUMBERS: Final = ("number", "esphome", "statestream")
 
 
@@ -59,7 +58,7 @@ class Decoder:
         self._bare = source.format in _NUMBERS
         self._renamed = {path: name for name, path in source.channels.items()}
         # Bounded: topics are foreign, and a broker may carry any number of them.
-        self._names = lru_cache(maxsize=_TOPICS)(self._name)
+        self._names = lru_cache(maxsize=REMEMBERED)(self._name)
 
     def decode(self, message: Message) -> list[Sample]:
         """Return the samples of one message, oldest first; at least one.
@@ -67,8 +66,8 @@ class Decoder:
         Raises:
             PayloadError: with one of ``REASONS``.
         """
-        stream, channel = self._names(message.topic)
-        payload = message.payload
+        topic, payload = message.topic, message.payload
+        stream, channel = self._names(topic) if len(topic) <= SHORT else self._name(topic)
         if message.retain and self.source.retained == "drop":
             raise PayloadError("retained_ignored", "kept by the broker; retained = 'process' takes it")
         if not payload:
@@ -88,7 +87,7 @@ class Decoder:
     def _name(self, topic: str) -> tuple[str, str]:
         """Return a topic's stream, and what it says of the channel."""
         if not is_sound(topic):
-            raise PayloadError("bad_topic", f"{quote(topic)} has odd characters or is too long")
+            raise PayloadError("bad_topic", f"{quote(topic)} is empty, too long or too deep, or has odd characters")
         parts = self.pattern.match(topic)
         if parts is None:
             raise PayloadError("bad_topic", f"{quote(topic)} does not match {self.pattern.pattern}")

@@ -12,18 +12,26 @@ import re
 from edge_lstm.errors import ConfigError
 
 _NAMED = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = "\x00-\x1f\x7f-\x9f\ud800-\udfff"
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+# Code points that are no characters (MQTT 3.1.1, 1.5.3): Mosquitto cuts off whoever has one in a topic.
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_UNSAFE = re.compile(f"[{_CONTROL}{_BIDIRECTIONAL}{_NONCHARACTERS}]")
 MAX_TOPIC_BYTES = 512
+REMEMBERED = 4096  # topics of which somebody may remember something,
+SHORT = 128  # and the characters of one; so what foreign topics make us keep stays small
+# Ours are some levels deeper, and brokers cut off whoever goes too deep: Mosquitto beyond 200 levels, EMQX beyond 128.
+MAX_LEVELS = 64
 
 
 def is_safe(text: str) -> bool:
-    """Tell whether a text is free of control, bidirectional and surrogate characters."""
-    return _UNSAFE.search(text) is None
+    """Tell whether a text is free of control and bidirectional characters, and of those that are none."""
+    return text.isprintable() if text.isascii() else _UNSAFE.search(text) is None
 
 
 def is_sound(topic: str) -> bool:
-    """Tell whether a topic is safe, and no longer than anyone needs."""
-    return is_safe(topic) and len(topic.encode()) <= MAX_TOPIC_BYTES
+    """Tell whether a topic is safe, and no longer or deeper than anyone needs."""
+    return is_safe(topic) and 0 < len(topic.encode()) <= MAX_TOPIC_BYTES and topic.count("/") < MAX_LEVELS
 
 
 class TopicPattern:
@@ -68,10 +76,10 @@ class TopicPattern:
 def _check(pattern: str, levels: list[str]) -> None:
     """Refuse what is not a topic filter, in the user's words."""
     where = f"topic {pattern[:80]!r}"
-    if not pattern or not is_sound(pattern):
+    if not is_sound(pattern):
         raise ConfigError(
-            f"{where} is not 1 to {MAX_TOPIC_BYTES} bytes of text without control characters; "
-            "expected an MQTT filter such as 'sensors/+/temperature'"
+            f"{where} is not 1 to {MAX_TOPIC_BYTES} bytes of text without control characters, "
+            f"in at most {MAX_LEVELS} levels; expected an MQTT filter such as 'sensors/+/temperature'"
         )
     if levels[0] == "$share":
         # A stream's state lives in one place; a broker that deals samples out would tear it apart.

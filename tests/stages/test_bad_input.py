@@ -2,6 +2,8 @@
 
 import json
 import math
+import tracemalloc
+from contextlib import suppress
 from typing import Any, get_args
 
 import pytest
@@ -87,6 +89,14 @@ def test_catalogue(payload: bytes, expected: str | float) -> None:
         ("a\x1b[31m", None),
         ("a\u202eb", None),
         ("a\udc80", None),
+        ("a\u061cb", None),
+        ("a\ufdd0", None),
+        ("a\ufffe", None),
+        ("a\U0010ffff", None),
+        ("/".join("a" * 64), "/".join("a" * 64)),
+        ("/".join("a" * 65), None),
+        ("/" * 200, None),
+        ("", None),
         ("$SYS/broker/load", None),
     ],
 )
@@ -99,6 +109,48 @@ def test_topics(topic: str, stream: str | None) -> None:
         decoder.decode(Message(topic, b"1"))
     assert caught.value.reason == "bad_topic"
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "key", ["\x00", "\r\n", "\x1b", "\u202e", "\ufffe", "\ufdd0", "\U0001ffff", "/" * 17, "k" * 129, "k" * 60_000]
+)
+@pytest.mark.parametrize("value", [1, {"a": 1}, [[], 1]])
+def test_keys_that_can_t_name_a_channel(key: str, value: object) -> None:
+    """They would become part of a topic, and a broker may cut us off for it."""
+    for fmt, document in (("json", {key: value}), ("tasmota", {key: value}), ("senml", [{"n": key, "v": 1}])):
+        with pytest.raises(PayloadError) as caught:
+            Decoder(Source("a", fmt)).decode(Message("a", json.dumps(document, ensure_ascii=False).encode()))  # type: ignore[arg-type]
+        assert caught.value.reason == "bad_type"
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("fmt", "payload"),
+    [
+        ("json", b'{"%s":[%s[]]}' % (b"k" * 30_000, b"[]," * 11_000)),
+        ("json", b'{"%s":{%s"a":{}}}' % (b"k" * 30_000, b'"b":{},' * 4_000)),
+        ("senml", b'[{"bn":"%s"}%s]' % (b"b" * 30_000, b',{"v":1}' * 4_000)),
+    ],
+)
+def test_a_long_name_is_refused_before_it_stands_in_front_of_others(fmt: Format, payload: bytes) -> None:
+    with pytest.raises(PayloadError, match="too long") as caught:
+        Decoder(Source("a", fmt)).decode(Message("a", payload))
+    assert caught.value.reason == "bad_type"
+
+
+def test_foreign_names_leave_little_behind() -> None:
+    """Thousands of keys and topics, never the same: what is remembered of them is bounded, in bytes as well."""
+    decoder = Decoder(Source("#"))
+    tracemalloc.start()
+    for k in range(60):
+        keys = b",".join(b'"%d":1' % (k * 5000 + j) for j in range(60 if k % 2 else 5000))
+        with suppress(PayloadError):
+            decoder.decode(Message("a", b"{%s}" % keys))
+    for k in range(9_000):
+        decoder.decode(Message(f"{k:06d}{'x' * (500 if k % 2 else 100)}", b'{"v":1}'))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 3 * 2**20
 
 
 def test_a_topic_of_another_source_is_refused() -> None:

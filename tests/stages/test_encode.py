@@ -68,7 +68,8 @@ def test_floats_come_back_and_nan_never_goes_out(value: float) -> None:
         ("/home/", "edge//home//score"),
         ("$SYS", "edge/$SYS/score"),
         ("a+b/#\x00\n", "edge/a%2Bb/%23%00%0A/score"),
-        ("\udc80", "edge/%DC80/score"),
+        ("\udc80", "edge/%ED%B2%80/score"),
+        ("a\x80\ufffe\ufdd0\U0010ffff", "edge/a%C2%80%EF%BF%BE%EF%B7%90%F4%8F%BF%BF/score"),
         ("a%2Bb", "edge/a%252Bb/score"),
     ],
 )

@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 from edge_lstm.errors import ConfigError, PayloadError
-from edge_lstm.stages.formats.flat import Flat
+from edge_lstm.stages.formats.flat import MAX_BYTES, Flat
 from edge_lstm.stages.formats.json import parse_json
 from edge_lstm.stages.formats.paths import (
     ABSENT,
@@ -93,7 +93,7 @@ class Document:
             PayloadError: it has none, or they can't be had.
         """
         root = parse_json(payload)
-        if self._flat is not None and isinstance(root, dict):
+        if self._flat is not None and isinstance(root, dict) and len(payload) <= MAX_BYTES:
             row = self._read_flat(self._flat, root, arrived)
             if row is not None:
                 return [row]

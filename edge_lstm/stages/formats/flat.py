@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from edge_lstm.errors import PayloadError
 from edge_lstm.stages.formats.paths import Path, check_name, step_name
-from edge_lstm.stages.formats.source import MAX_CHANNELS
 
 _PLANS = 256  # sets of keys that are remembered
+_MAX_KEYS = 64  # of such a set; with the bound on bytes it bounds what foreign keys make us keep
+MAX_BYTES = 4096  # of a payload that is read this way
 
 Values = dict[str, float]
 
@@ -55,10 +56,13 @@ class Flat:
         self._time = time
         self._always = always
         self._is_value = is_value
-        self.plan = lru_cache(maxsize=_PLANS)(self._plan)
+        self._known = lru_cache(maxsize=_PLANS)(self._plan)
+
+    def plan(self, keys: tuple[str, ...]) -> Plan | None:
+        """Return what an object's keys mean, ``None`` if that depends on what they hold, or there are many of them."""
+        return self._known(keys) if len(keys) <= _MAX_KEYS else None
 
     def _plan(self, keys: tuple[str, ...]) -> Plan | None:
-        """Return what an object's keys mean, ``None`` if that depends on what they hold."""
         time = next((key for key in self._time if key in keys), None)
         if time is None and self._always:
             return None
@@ -73,8 +77,6 @@ class Flat:
             for name, _ in found:
                 check_name(name)
         except PayloadError:
-            return None
-        if len(found) > MAX_CHANNELS:
             return None
         used = {key for _, key in found}
         noise = () if self._channels else tuple(key for key in keys if key not in used)

@@ -20,6 +20,7 @@ Path = tuple[str | int, ...]
 ABSENT: Final = object()
 _MAX_DEPTH = 32  # when looking for numbers; a written path may go deeper
 _MAX_NAME = 128
+_MAX_SLASHES = 16  # of a name that becomes part of a topic
 _STEP = re.compile(r'(?:(?<=.)\.|^)(?:("(?:[^"\\]|\\.)+")|([^.\[\]"]+))|\[(-?[0-9]{1,6})\]')
 _SPECIAL = re.compile(r'[.\[\]"]')
 
@@ -92,6 +93,7 @@ def leaves(node: object, nested: bool, name: str = "", depth: int = 0) -> Iterat
             check_name(path)
             yield path, value
         elif nested:
+            check_length(path)  # before it stands in front of thousands of others
             yield from leaves(value, nested, path, depth + 1)
 
 
@@ -106,8 +108,19 @@ def check_name(name: str) -> None:
     Raises:
         PayloadError: ``bad_type``.
     """
-    if len(name) > _MAX_NAME or not is_safe(name):
+    check_length(name)
+    if not is_safe(name) or name.count("/") > _MAX_SLASHES:
         raise PayloadError("bad_type", f"{quote(name)} can't name a channel")
+
+
+def check_length(name: str) -> None:
+    """Refuse a foreign text that is too long for a name.
+
+    Raises:
+        PayloadError: ``bad_type``.
+    """
+    if len(name) > _MAX_NAME:
+        raise PayloadError("bad_type", f"{quote(name)} is too long for a name, at most {_MAX_NAME} characters")
 
 
 def check_channel_count(count: int) -> None:

@@ -16,6 +16,7 @@ from edge_lstm.stages.formats.scalar import Scalars, describe, quote
 from edge_lstm.stages.formats.source import MAX_SAMPLES, Rows, Source
 
 _VERSION = 10
+_MAX_BASE_NAME = 512
 _RELATIVE = 2.0**28  # section 4.5.3: a smaller time counts from now
 
 
@@ -93,7 +94,7 @@ def _resolve(pack: object) -> Iterator[_Record]:
             raise PayloadError("bad_type", f"a SenML record is {describe(record)}")
         _check_understood(record)
         if "bn" in record:
-            base_name = _text(record, "bn")
+            base_name = _base_name(record)
             device = base_name if device is None else device
         base_time = _number(record, "bt", base_time)
         base_value = _number(record, "bv", base_value)
@@ -104,6 +105,14 @@ def _resolve(pack: object) -> Iterator[_Record]:
                 check_name(short)
                 base = base_value if key == "v" else 0.0
                 yield _Record(full, short, base_time + _number(record, "t", 0.0), record[key], base)
+
+
+def _base_name(record: dict[str, object]) -> str:
+    """Return the base name of a record that has one."""
+    name = _text(record, "bn")
+    if len(name) > _MAX_BASE_NAME:  # it stands in front of thousands of names
+        raise PayloadError("bad_type", f"SenML bn {quote(name)} is too long, at most {_MAX_BASE_NAME} characters")
+    return name
 
 
 def _check_understood(record: dict[str, object]) -> None:
