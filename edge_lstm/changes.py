@@ -35,6 +35,10 @@ class Changes:
         self._told[score.stream] = score
         return score
 
+    def forget(self, stream: str) -> None:
+        """Take nothing as published of a stream."""
+        self._told.pop(stream, None)
+
 
 def _differ(told: Score, score: Score) -> bool:
     before, after = _loudness(told), _loudness(score)

@@ -9,87 +9,47 @@ clock, thread, file or network; times come with the messages, ``now`` from whoev
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import repeat
-from typing import Literal
 
 import msgspec
 
-from edge_lstm.bundle import Bundle
-from edge_lstm.changes import Changes
 from edge_lstm.core.table import IN_ALERT, OUTCOMES, SCORED, START_END
-from edge_lstm.errors import PayloadError
-from edge_lstm.lane import Advanced, Lane, Settings
-from edge_lstm.messages import Alert, Message, Score
-from edge_lstm.report import Reporter
-from edge_lstm.stages.decode import Decoder, Source
-from edge_lstm.stages.encode import alert_topic, encode_alert, encode_score, score_topic
-from edge_lstm.stages.topics import MAX_TOPIC_BYTES
+from edge_lstm.errors import PayloadError, StateError
+from edge_lstm.lane import Advanced, Lane
+from edge_lstm.messages import Alert, Message
+from edge_lstm.route import Outputs, Publish, Route, SavedRoute, alert_out, score_out
+from edge_lstm.stages.topics import REMEMBERED, SHORT
 
-Publish = Literal["every", "changes", "alerts"]
-
-
-class Outputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how results are published.
-
-    Attributes:
-        prefix: first levels of every topic of ours.
-        publish: ``every`` score, those that say something new (``changes``), or alerts only.
-        score_qos: of scores, which are never retained.
-        alert_qos: of alerts, which are retained, so that a late subscriber sees the last one.
-    """
-
-    prefix: str = "edge-lstm"
-    publish: Publish = "every"
-    score_qos: int = 0
-    alert_qos: int = 1
-
-
-class Route:
-    """One source, the lane that its samples go to, and the words for what comes out.
-
-    Attributes:
-        silent: streams that were told to be silent, and since when, Unix seconds; no steady clock gives that back.
-    """
-
-    def __init__(self, source: Source, bundle: Bundle, settings: Settings, outputs: Outputs) -> None:
-        self.decoder = Decoder(source)
-        self.lane = Lane(bundle, settings, join=self.decoder.pattern.joins)
-        self.reporter = Reporter(bundle)
-        self.outputs = outputs
-        self.changes = Changes()
-        self.silent: dict[str, float] = {}
-
-    def scores(self, advanced: Advanced) -> Iterable[Score | None]:
-        """Return what is published of each sample, ``None`` where that is nothing."""
-        publish, streams = self.outputs.publish, advanced.streams
-        if publish == "alerts":
-            return repeat(None, len(streams))
-        scores = self.reporter.scores(streams, advanced.t, advanced.results)
-        return scores if publish == "every" else map(self.changes.pick, scores)
+__all__ = ["Outputs", "Pipeline", "Publish", "Route", "SavedRoute"]
 
 
 class Pipeline:
     """Routes side by side; the first whose pattern matches a topic takes its messages.
 
     Attributes:
-        received: messages handled.
-        samples: rows that reached the engine.
+        received: messages handled: ``decoded`` and ``dropped``.
+        decoded: those that gave samples.
+        samples: rows of channels that came of them: ``scored`` and ``refused``.
         scored: those that stepped their row.
         alerts: alerts started.
-        dropped: by reason, of messages that were not decoded and rows that were not scored.
+        evicted: streams that gave way to others.
+        dropped: by reason, messages that were not decoded.
+        refused: by reason, samples that were not scored.
         examples: by reason, the last message that was not decoded, in words for a log.
     """
 
     def __init__(self, routes: list[Route]) -> None:
         self.routes = routes
         self.received = 0
+        self.decoded = 0
         self.samples = 0
         self.scored = 0
         self.alerts = 0
+        self.evicted = 0
         self.dropped: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self._own = tuple({f"{route.outputs.prefix}/" for route in routes})
-        self._route = lru_cache(maxsize=16_384)(self._find_route)
+        self._route = lru_cache(maxsize=REMEMBERED)(self._find_route)
 
     def _find_route(self, topic: str) -> Route:
         if topic.startswith(self._own):
@@ -111,9 +71,10 @@ class Pipeline:
             self.received += 1
             try:
                 topic = message.topic
-                route = self._route(topic) if len(topic) <= MAX_TOPIC_BYTES else self._find_route(topic)
+                route = self._route(topic) if len(topic) <= SHORT else self._find_route(topic)
                 for sample in route.decoder.decode(message):
                     route.lane.push(sample)
+                self.decoded += 1
             except PayloadError as error:
                 self.dropped[error.reason] += 1
                 self.examples[error.reason] = f"{message.topic[:80]!r}: {error}"
@@ -134,18 +95,18 @@ class Pipeline:
         for k, (stream, score) in enumerate(zip(advanced.streams, route.scores(advanced), strict=True)):
             if silences[k]:
                 covered.add(stream)
-                yield _alert_out(reporter.silence(stream, wall, route.silent.pop(stream, wall), over=True), outputs)
+                yield alert_out(reporter.silence(stream, wall, route.silent.pop(stream, wall), over=True), outputs)
             if score is not None:
-                yield _score_out(score, outputs)
+                yield score_out(score, outputs)
             if phases[k] and not (phases[k] == START_END and silences[k]):  # silence said it already
                 for alert in reporter.alerts(stream, float(advanced.t[k]), results, k):
                     self.alerts += alert.phase == "start"
                     covered.discard(stream)
-                    yield _alert_out(alert, outputs)
+                    yield alert_out(alert, outputs)
         for stream in covered:
             row = lane.rows[stream]
             if lane.row_number(row, IN_ALERT):  # a late subscriber shall see it, so it is told again
-                yield _alert_out(reporter.unfinished("start", stream, lane.engine, row), outputs)
+                yield route.unfinished("start", row)
 
     def _count(self, advanced: Advanced) -> None:
         outcomes = advanced.results.outcome.tolist()
@@ -153,21 +114,22 @@ class Pipeline:
         self.samples += len(outcomes)
         self.scored += scored
         if scored < len(outcomes):
-            self.dropped.update(OUTCOMES[outcome] for outcome in outcomes if outcome != SCORED)
+            self.refused.update(OUTCOMES[outcome] for outcome in outcomes if outcome != SCORED)
 
     def _count_refused(self, lane: Lane) -> None:
         """Count what did not get as far as the engine."""
         if lane.refused:
-            self.dropped["stream_limit"] += lane.refused
+            self.refused["stream_limit"] += lane.refused
             self.samples += lane.refused
             lane.refused = 0
         if lane.align.ignored:
-            self.dropped["missing_field"] += lane.align.ignored
+            self.refused["missing_field"] += lane.align.ignored
+            self.samples += lane.align.ignored
             self.examples["missing_field"] = lane.align.example
             lane.align.ignored = 0
 
     def watch(self, now: float, wall: float) -> list[Message]:
-        """Return alerts for streams that stopped talking; call it about once a second.
+        """Return alerts for streams that stopped talking, and let idle ones give way; call it about once a second.
 
         Args:
             now: the clock that ``handle`` is given.
@@ -178,30 +140,54 @@ class Pipeline:
             for stream, silent_s in route.lane.silent(now):
                 start = route.silent[stream] = wall - silent_s
                 self.alerts += 1
-                out.append(_alert_out(route.reporter.silence(stream, wall, start, over=False), route.outputs))
+                out.append(alert_out(route.reporter.silence(stream, wall, start, over=False), route.outputs))
+            for row in route.lane.idle(now):
+                self.evicted += 1
+                out += route.give_way(row, wall)
         return out
+
+    def snapshot(self) -> list[SavedRoute]:
+        """Return a copy of all that is remembered of the streams, for a checkpoint or a pipeline that takes over."""
+        return [route.snapshot() for route in self.routes]
+
+    def restore(self, saved: Iterable[SavedRoute]) -> list[str]:
+        """Go on from a snapshot, where source and bundle are the same; to be done before anything is handled.
+
+        Returns:
+            Why a source can't, in words.
+        """
+        known = {(one.topic, one.bundle): one for one in saved}
+        problems = []
+        for route in self.routes:
+            if route.identity in known:
+                try:
+                    route.restore(known[route.identity])
+                except StateError as error:
+                    problems.append(f"source {route.identity[0]!r}: {error}")
+        return problems
+
+    def succeed(self, old: "Pipeline") -> list[str]:
+        """Go on in place of another pipeline, and with its counts; return what ``restore`` does."""
+        for name in ("received", "decoded", "samples", "scored", "alerts", "evicted", "dropped", "refused", "examples"):
+            setattr(self, name, getattr(old, name))
+        return self.restore(old.snapshot())
+
+    def doubt(self) -> None:
+        """Note that samples of any stream may have been missed: scores are told as ``recovering`` for a while."""
+        for route in self.routes:
+            route.lane.doubt()
+
+    def resume(self, wall: float) -> list[Message]:
+        """Return every alert in progress, told again: after a restart they are no longer what was last said."""
+        return [message for route in self.routes for message in route.in_progress("start", wall)]
+
+    def orphans(self, alerts: Iterable[Alert]) -> list[Message]:
+        """Return an end, as of when they were told, for alerts of an earlier run that are none of those in progress."""
+        ours = {message.topic for route in self.routes for message in route.in_progress("start", 0.0)}
+        outputs = self.routes[0].outputs
+        ends = [msgspec.structs.replace(a, phase="end", end=a.t, duration_s=max(0.0, a.t - a.start)) for a in alerts]
+        return [message for end in ends if (message := alert_out(end, outputs)).topic not in ours]
 
     def close(self, wall: float) -> list[Message]:
-        """Return an end for every alert in progress, so that none is kept for ever; nothing is handled afterwards.
-
-        Args:
-            wall: Unix seconds, for the end of silences; other alerts end with their stream's last sample.
-        """
-        out = []
-        for route in self.routes:
-            lane, reporter = route.lane, route.reporter
-            rows = lane.engine.read("row", 0, len(lane.streams))[:, IN_ALERT].nonzero()[0].tolist()
-            alerts = [reporter.silence(stream, wall, start, over=True) for stream, start in route.silent.items()]
-            alerts += [reporter.unfinished("end", lane.streams[row], lane.engine, row) for row in rows]
-            out += [_alert_out(alert, route.outputs) for alert in alerts]
-        return out
-
-
-def _score_out(score: Score, outputs: Outputs) -> Message:
-    topic = score_topic(outputs.prefix, score.stream)
-    return Message(topic, encode_score(score), qos=outputs.score_qos)
-
-
-def _alert_out(alert: Alert, outputs: Outputs) -> Message:
-    topic = alert_topic(outputs.prefix, alert.stream)
-    return Message(topic, encode_alert(alert), retain=True, qos=outputs.alert_qos)
+        """Return an end for every alert in progress, since nobody watches any more."""
+        return [message for route in self.routes for message in route.in_progress("end", wall)]

@@ -113,7 +113,8 @@ def _replay_recording(args: argparse.Namespace, bundle: Bundle, budget_s: float,
     route = Route(Source("#", format=args.format or "json"), bundle, Settings(budget_s=budget_s), Outputs())
     pipeline = Pipeline([route])
     replay_messages(source, pipeline, output)
-    return f"{pipeline.received} messages, {pipeline.scored} rows, " + _news(pipeline.alerts, pipeline.dropped)
+    lost = pipeline.dropped + pipeline.refused
+    return f"{pipeline.received} messages, {pipeline.scored} rows, {_news(pipeline.alerts, lost)}"
 
 
 def _replay_table(
