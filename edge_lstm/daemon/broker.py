@@ -4,18 +4,41 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_lstm.daemon import credentials, tls
 from edge_lstm.daemon.config import Mqtt
-from edge_lstm.daemon.toml import Problems, file_of
+from edge_lstm.daemon.toml import Problems
 from edge_lstm.errors import ConfigError
+
+_TEXT_BYTES = 65_535
 
 
 class Broker(NamedTuple):
-    """A checked address with its secrets; never printed."""
+    """A checked address, without any secret; those are read when they are needed, and may change meanwhile.
+
+    Attributes:
+        folder: where relative paths start.
+    """
 
     mqtt: Mqtt
     username: str
-    password: str | None
-    tls: ssl.SSLContext | None
+    folder: Path
+
+    def read_password(self) -> str | None:
+        """Return the password, if there is one.
+
+        Raises:
+            ConfigError: its file can't be used.
+        """
+        file = self.mqtt.password_file
+        return credentials.read_password(self.folder, file) if file else None
+
+    def read_tls(self) -> ssl.SSLContext | None:
+        """Return how to encrypt, if the address asks for it.
+
+        Raises:
+            ConfigError: a file can't be used.
+        """
+        return tls.context_of(self.mqtt, self.folder)
 
 
 def open_broker(mqtt: Mqtt, folder: Path, problems: Problems) -> Broker | None:
@@ -25,20 +48,19 @@ def open_broker(mqtt: Mqtt, folder: Path, problems: Problems) -> Broker | None:
         folder: where relative paths start.
     """
     before = len(problems.found)
-    password, tls = None, None
+    broker = Broker(mqtt, "", folder)
     try:
         _check_address(mqtt)
         _check_options(mqtt)  # which looks at parts of the address
-        tls = _tls(mqtt, folder)
+        broker = broker._replace(username=mqtt.username or mqtt.url.username or "")
+        broker.read_tls()
     except ConfigError as error:
         problems.add(("mqtt",), str(error))
     try:
-        password = _password(mqtt, folder)
+        broker.read_password()
     except ConfigError as error:
         problems.add(("mqtt",), str(error))
-    if len(problems.found) > before:
-        return None
-    return Broker(mqtt, mqtt.username or mqtt.url.username or "", password, tls)
+    return None if len(problems.found) > before else broker
 
 
 def _check_address(mqtt: Mqtt) -> None:
@@ -46,21 +68,31 @@ def _check_address(mqtt: Mqtt) -> None:
     example = "expected such as 'mqtt://192.168.1.5:1883' or 'mqtts://user@broker.example.org'"
     try:
         url, port = mqtt.url, mqtt.port
-        host = (url.hostname or "").encode("idna")  # a host that can't be looked up raises here, not in the loop
+        host = (url.hostname or "").encode("idna")  # a host that can't be looked up is told here, not once we run
     except ValueError as error:  # UnicodeError among them
-        raise ConfigError(f"broker is {mqtt.broker!r}: {error}; {example}") from None
+        detail = "" if "@" in mqtt.broker else f": {error}"  # which may quote what stands before the @
+        raise ConfigError(f"broker is {_shown(mqtt.broker)}{detail}; {example}") from None
     if url.password is not None:  # not shown
         raise ConfigError("broker has a password in it; put that into a file and name it with password_file")
     if url.scheme not in ("mqtt", "mqtts") or not host or not port or url.path.strip("/") or url.query:
-        raise ConfigError(f"broker is {mqtt.broker!r}, {example}")
+        raise ConfigError(f"broker is {_shown(mqtt.broker)}, {example}")
     if url.username and mqtt.username and url.username != mqtt.username:
         raise ConfigError(f"username is {mqtt.username!r}, and broker names {url.username!r}; keep one of them")
+
+
+def _shown(broker: str) -> str:
+    """Return an address without what stands before the host, where people put passwords."""
+    _, at, host = broker.rpartition("@")
+    return repr(f"...@{host}" if at else broker)
 
 
 def _check_options(mqtt: Mqtt) -> None:
     """Refuse options that contradict each other."""
     if mqtt.clean_session is False and not mqtt.client_id:
         raise ConfigError("clean_session = false needs a client_id, to be known again by")
+    for name in ("client_id", "username"):
+        if "\0" in getattr(mqtt, name) or len(getattr(mqtt, name).encode()) > _TEXT_BYTES:
+            raise ConfigError(f"{name} can't be sent: MQTT takes {_TEXT_BYTES:,} bytes at most, and no NUL among them")
     for name in ("ca_file", "cert_file", "key_file"):
         if getattr(mqtt, name) and not mqtt.tls:
             raise ConfigError(f"{name} is for TLS; write broker = 'mqtts://...', or remove it")
@@ -68,40 +100,3 @@ def _check_options(mqtt: Mqtt) -> None:
         raise ConfigError("key_file stands without cert_file; set both")
     if mqtt.password_file and not (mqtt.username or "@" in mqtt.url.netloc):
         raise ConfigError("password_file needs a username")
-
-
-def _password(mqtt: Mqtt, folder: Path) -> str | None:
-    """Return the first line of the password file."""
-    if not mqtt.password_file:
-        return None
-    path = file_of(folder, "password_file", mqtt.password_file)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        readable = path.stat().st_mode & 0o077
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"password_file {path} can't be read: {_reason(error)}") from None
-    if readable:
-        raise ConfigError(f"password_file {path} may be read by others on this machine; chmod 600 it")
-    if not lines or not lines[0]:
-        raise ConfigError(f"password_file {path} is empty, expected the password on its first line")
-    return lines[0]
-
-
-def _tls(mqtt: Mqtt, folder: Path) -> ssl.SSLContext | None:
-    """Return how to encrypt, if the address asks for it; TLS 1.2 or later, host names checked."""
-    if not mqtt.tls:
-        return None
-    name, file = "ca_file", mqtt.ca_file
-    try:
-        context = ssl.create_default_context(cafile=str(file_of(folder, name, file)) if file else None)
-        if mqtt.cert_file:
-            name, file = "cert_file", mqtt.cert_file
-            key = str(file_of(folder, "key_file", mqtt.key_file)) if mqtt.key_file else None
-            context.load_cert_chain(str(file_of(folder, name, file)), key)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{name} {file} can't be used: {_reason(error)}") from None
-    return context
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -3,7 +3,9 @@
 ``edge-lstm check`` and ``edge-lstm run`` both come through here, so what one accepts the other runs.
 """
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +16,7 @@ from edge_lstm.core.engine import Device
 from edge_lstm.daemon import toml
 from edge_lstm.daemon.broker import Broker, open_broker
 from edge_lstm.daemon.config import Config, Output, SourceOptions
+from edge_lstm.daemon.folder import refuse_shared
 from edge_lstm.daemon.toml import Place, Problems
 from edge_lstm.daemon.traffic import HELD
 from edge_lstm.device import faster
@@ -27,6 +30,7 @@ from edge_lstm.stages.topics import is_sound, overlaps
 T = TypeVar("T")
 
 _BARE = ("number", "esphome", "statestream")
+_MOST_SOURCES = 256  # each has a table of its own
 _DEEPEST_STREAM = 16  # levels of a stream's name that are looked at for loops
 
 
@@ -36,6 +40,12 @@ class Prepared(NamedTuple):
     config: Config
     broker: Broker
     routes: list[Route]
+    folder: Path | None  # of the state
+
+    @property
+    def filters(self) -> list[str]:
+        """What to subscribe to."""
+        return [route.decoder.pattern.filter for route in self.routes]
 
 
 class InvalidConfigError(ConfigError):
@@ -71,15 +81,39 @@ def prepare_options(data: dict[str, Any]) -> Prepared:
 
 def _prepare(data: dict[str, Any], folder: Path, problems: Problems) -> Prepared:
     config = toml.to_struct(data, Config, (), problems)
+    if len(config.source) > _MOST_SOURCES:
+        problems.add(("source",), f"there are {len(config.source)} sources, expected at most {_MOST_SOURCES}")
+        raise InvalidConfigError(problems.found)
     if not data.get("source"):
         problems.add((), "there is no [[source]]; name at least one topic to watch")
     broker = open_broker(config.mqtt, folder, problems)
     _check_output(config.output, problems)
     _check_topics(config, problems)
+    state = _state_folder(config, folder, problems)
     routes = Routes(config.output, folder, problems).build(config.source)
     if problems.found or broker is None:
         raise InvalidConfigError(problems.found)
-    return Prepared(config, broker, routes)
+    return Prepared(config, broker, routes, state)
+
+
+def _state_folder(config: Config, folder: Path, problems: Problems) -> Path | None:
+    """Return where the state is kept, if it is."""
+    own = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's
+    if config.mqtt.ack_policy == "checkpoint" and not (config.state.folder or own):
+        problems.add(
+            ("mqtt", "ack_policy"), "ack_policy = 'checkpoint' needs a place for checkpoints; set folder in [state]"
+        )
+    named = config.state.folder or own
+    if not named:
+        return None
+    try:
+        path = toml.file_of(folder, "folder", named)
+        with suppress(OSError):  # it may be made later
+            refuse_shared(path, path.stat())
+    except ConfigError as error:
+        problems.add(("state", "folder"), str(error))
+        return None
+    return path
 
 
 class Routes:
@@ -110,6 +144,7 @@ class Routes:
             window_s=source.window_s,
             silence_s=source.silence_s,
             max_streams=source.max_streams,
+            idle_s=source.idle_s,
             device=self._device(source, bundle),
         )
         outputs = msgspec.structs.replace(self._outputs, publish=source.publish or self._outputs.publish)

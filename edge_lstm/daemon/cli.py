@@ -34,7 +34,8 @@ examples:
   edge-lstm check -c config.toml
   edge-lstm record --broker mqtt://localhost --topic 'sensors/#' -o day.jsonl
 
-exit codes: 0 done, 2 usage or configuration, 69 no broker (one-shot commands), 70 a fault of ours
+exit codes: 0 done, 2 usage or configuration, 3 state folder in use, 69 no broker (one-shot commands),
+70 a fault of ours
 """
 
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _parser(argv).print_help(sys.stderr)
             return USAGE
         code = int(import_module(COMMANDS[args.command][0]).main(args))
-        sys.stdout.flush()  # here, where a closed pipe is expected
+        _flush()  # here, where a closed pipe is expected
         return code
     except KeyboardInterrupt:
         return 130
@@ -67,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNAVAILABLE
     except (EdgeLstmError, OSError, UnicodeError) as error:
         return _complain(str(error))
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where it was closed before the start
+        sys.stdout.flush()
 
 
 def _complain(message: str) -> int:

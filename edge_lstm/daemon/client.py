@@ -1,5 +1,6 @@
 """A paho-mqtt client set up as a broker's options say; one helper for both versions of MQTT."""
 
+import logging
 import secrets
 
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -7,14 +8,17 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_lstm.daemon.broker import Broker
-from edge_lstm.daemon.wire import WiredClient
+from edge_lstm.daemon.wire import Wire, WiredClient
 
 SESSION_S = 86_400  # how long the broker keeps messages for us; MQTT 5
-LARGEST_PACKET = 131_072  # bytes; MQTT 5, elsewhere the broker has to limit it
+LARGEST_PACKET = 131_072  # bytes; MQTT 5, elsewhere longer ones are passed over
+SMALLEST_PACKET = 8_192  # bytes that a broker should take; our longest message, of the daemon's figures, is shorter
+
+log = logging.getLogger(__name__)
 
 
 def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> WiredClient:
-    """Return a client that knows where to connect to; it does not do so yet.
+    """Return a client that knows what to say on a connection; it is given one later.
 
     Args:
         status_topic: where the will leaves ``offline``; empty for none.
@@ -33,10 +37,6 @@ def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> 
     )
     client.max_queued_messages_set(queue)
     client.max_inflight_messages_set(inflight)
-    if broker.username:
-        client.username_pw_set(broker.username, broker.password)
-    if broker.tls:
-        client.tls_set_context(broker.tls)
     if status_topic:
         client.will_set(status_topic, b"offline", qos=1, retain=True)
     host = mqtt.url.hostname or ""
@@ -48,3 +48,19 @@ def new_client(broker: Broker, status_topic: str, inflight: int, queue: int) -> 
     else:
         client.connect_async(host, mqtt.port, mqtt.keepalive_s)
     return client
+
+
+def heed(client: WiredClient, wire: Wire | None, properties: Properties | None) -> int:
+    """Keep to what an MQTT 5 broker asks of us when it accepts us; return its keepalive in seconds, 0 if it has none.
+
+    Args:
+        properties: of its CONNACK.
+    """
+    inflight = getattr(properties, "ReceiveMaximum", 65_535)
+    client.limit(min(max(1, inflight), client.max_queued_messages))  # paho never looks at it
+    client.largest = getattr(properties, "MaximumPacketSize", 0)
+    if wire is not None:
+        wire.largest = client.largest
+    if 0 < client.largest < SMALLEST_PACKET:
+        log.error("the broker takes packets of %d bytes at most; longer ones are left out", client.largest)
+    return int(getattr(properties, "ServerKeepAlive", 0))

@@ -1,4 +1,4 @@
-"""The clock that silence is measured on."""
+"""The clock that silence is measured on, and the one that a dead connection is known by."""
 
 LULL_S = 1.0  # after this long without a word from the broker, it is asked for one
 MUTE_S = 3.0  # without an answer for this long, it was away, or the network was
@@ -40,3 +40,51 @@ class Hearing:
     def lull_s(self, now: float) -> float:
         """Return for how long the broker has said nothing."""
         return now - self._last
+
+
+class Pulse:
+    """Tells a dead connection from a quiet one: a broker that lives answers, or takes what we write.
+
+    It counts from the first question without an answer, not from the last word. So the time during which this process
+    itself stood still does not count.
+
+    Args:
+        keepalive_s: after so long without a sign of life the connection is dead.
+
+    Attributes:
+        each_s: a broker that wants to hear from us more often than we would speak is asked as often as this.
+    """
+
+    def __init__(self, keepalive_s: float) -> None:
+        self.each_s = float("inf")
+        self._keepalive_s = keepalive_s
+        self._asked_at = 0.0
+        self._missing_since: float | None = None
+
+    def begin(self, now: float, each_s: float = float("inf")) -> None:
+        """Start over with a new connection."""
+        self.each_s = each_s
+        self._asked_at = now
+        self._missing_since = None
+
+    def beat(self) -> None:
+        """Note a sign of life."""
+        self._missing_since = None
+
+    def expect(self, now: float) -> None:
+        """Note that a sign of life is to be expected from now on."""
+        if self._missing_since is None:
+            self._missing_since = now
+
+    def ask(self, now: float) -> None:
+        """Note that the broker was asked for a word."""
+        self._asked_at = now
+        self.expect(now)
+
+    def due(self, now: float) -> bool:
+        """Tell whether the broker wants to hear from us."""
+        return now - self._asked_at >= self.each_s
+
+    def dead(self, now: float) -> bool:
+        """Tell whether there was no sign of life for too long."""
+        return self._missing_since is not None and now - self._missing_since >= self._keepalive_s

@@ -4,7 +4,6 @@ MQTT 3.1.1 and 5, sections 2.2, 3.3 and 3.4. Every other packet is paho's busine
 plainly in order.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 PUBLISH = 0x30
@@ -29,12 +28,14 @@ class Publish(NamedTuple):
 
     Attributes:
         mid: the number to acknowledge, 0 at QoS 0.
+        again: it was sent before, says the broker.
     """
 
     topic: bytes
     payload: bytes
     mid: int
     retain: bool
+    again: bool
 
 
 def frame(data: bytes, at: int) -> Frame | None:
@@ -73,7 +74,7 @@ def read_publish(data: bytes, at: int, body: int, end: int, five: bool) -> Publi
         if properties is None or properties.body == start - 1 or properties.end > end:
             return None
         start = properties.end
-    return Publish(data[name:after], data[start:end], mid, bool(head & 1))
+    return Publish(data[name:after], data[start:end], mid, bool(head & 1), bool(head & 8))
 
 
 def write_publish(topic: str, payload: bytes, retain: bool, five: bool) -> bytes:
@@ -88,7 +89,6 @@ def write_publish(topic: str, payload: bytes, retain: bool, five: bool) -> bytes
     return b"".join((head, name, payload))
 
 
-@lru_cache(maxsize=16_384)
 def _topic_field(topic: str, five: bool) -> bytes:
     """Return a topic as it stands in a packet, and in MQTT 5 that no properties follow."""
     text = topic.encode()

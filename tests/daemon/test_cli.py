@@ -127,5 +127,6 @@ def test_a_fault_of_ours_ends_loudly(
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr("edge_lstm.daemon.service.Service.run", fail)
+    monkeypatch.setattr("edge_lstm.daemon.death.of_any_thread", lambda: None)
     assert main(["run", "--broker", "mqtt://x", "--topic", "a/+", "--weights", str(weights)]) == 70
     assert "ZeroDivisionError: on purpose" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from edge_lstm.messages import Alert, Message
 from edge_lstm.pipeline import Outputs, Pipeline, Route
 from edge_lstm.replay.recorded import messages_of
 from edge_lstm.stages.decode import Source
-from tests.bundles import random_stream
+from tests.bundles import random_bundle, random_stream
 from tests.daemon.conftest import Broker, Daemon, Listener, wait_for
 from tests.test_detector import deaf
 
@@ -194,7 +194,8 @@ def calm_weights(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path / "deaf.safetensors"
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", pytest.param("5", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_a_stalled_broker_is_no_silence_and_a_lost_sensor_is(
     broker: Broker, listen: Listen, start: Start, calm_weights: Path, tmp_path: Path, protocol: str
 ) -> None:
@@ -260,6 +261,30 @@ def test_garbage_is_counted_and_told_once(broker: Broker, listen: Listen, start:
     assert code == 0
     assert sum(stats["dropped"].values()) == 50
     assert log.count("dropped") == len(stats["dropped"])
+
+
+NAMES = ["\ufffe", "\ufdd0x", "\U0010ffff", "/" * 100, "\x7f", "+", "#", "$SYS", "%"]
+
+
+def test_a_name_that_brokers_do_not_take_is_no_way_to_cut_us_off(
+    broker: Broker, listen: Listen, start: Start, tmp_path: Path
+) -> None:
+    """Each key would be part of a topic of ours, on top of a topic that is as deep as brokers take."""
+    write(random_bundle("adaptive"), tmp_path / "one.safetensors")
+    listener = listen()
+    daemon = start("run", "--broker", broker.url, "--topic", "s/#", "--weights", str(tmp_path / "one.safetensors"))
+    online(daemon, listener)
+    for k, topic in enumerate(("s/a", "s" + "/" * 60, "s" + "/" * 190)):
+        for name in NAMES:
+            listener.publish(topic, json.dumps({"t": k, name: 1}, ensure_ascii=False).encode())
+    listener.publish("s/last", b'{"t": 5, "v": 1}')
+    wait_for(lambda: times_of(listener, "edge-lstm/s/last/v/score") == [5.0], "the score of the last one")
+    code, log = daemon.end()
+    stats = json.loads(listener.payloads("edge-lstm/stats")[-1])
+    assert code == 0, log
+    assert stats["connects"] == 1, log
+    assert stats["scored"] == 9
+    assert stats["dropped"] == {"bad_type": 10, "bad_topic": 9}
 
 
 def test_record_writes_what_replay_reads(broker: Broker, listen: Listen, start: Start, tmp_path: Path) -> None:

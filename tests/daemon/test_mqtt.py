@@ -9,15 +9,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from paho.mqtt.client import Client
 
 from edge_lstm.daemon.broker import open_broker
-from edge_lstm.daemon.config import Mqtt
+from edge_lstm.daemon.check import Prepared
+from edge_lstm.daemon.config import Config, Mqtt
 from edge_lstm.daemon.inbox import KEPT
 from edge_lstm.daemon.mqtt import Link
-from edge_lstm.daemon.service import Service, dropped
+from edge_lstm.daemon.service import Service
+from edge_lstm.daemon.signals import Signals
+from edge_lstm.daemon.stats import dropped
 from edge_lstm.daemon.toml import Problems
 from edge_lstm.daemon.traffic import HELD, QUEUE
 from edge_lstm.messages import Message
@@ -41,19 +44,28 @@ def publish(topic: bytes, payload: bytes, mid: int = 0) -> bytes:
 class Peer:
     """What the link is connected to."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._server.settimeout(5.0)
-        mqtt = Mqtt(broker=f"mqtt://127.0.0.1:{self._server.getsockname()[1]}")
+        mqtt = Mqtt(broker=f"mqtt://127.0.0.1:{self._server.getsockname()[1]}", **options)
         broker = open_broker(mqtt, Path(), Problems(""))
         assert broker is not None
+        self.broker = broker
         self.link = Link(broker, ["a/#"], "own/status")
         self.received: list[Message] = []
+        self._socket: Any = None
 
     def connect(self, *answers: bytes) -> None:
+        self.accept()
+        self.send(b"".join(answers))
+
+    def accept(self) -> None:
+        """Have the link connect, and say nothing yet."""
+        if self._socket is not None:
+            self._socket.close()
         self.link.tend()
         self._socket, _ = self._server.accept()
-        self.send(b"".join(answers))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each packet by itself, and at once
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -75,16 +87,18 @@ class Peer:
         return data
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self._server.close()
         self.link._client._sock_close()
+        self.link._calls.give_up()
 
 
 @pytest.fixture(params=["wire", "paho"])
 def peer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     """A link on a wire, and one as with a paho that lets nothing in between."""
     if request.param == "paho":
-        monkeypatch.setattr("edge_lstm.daemon.client.WiredClient", Client)
+        monkeypatch.setattr("edge_lstm.daemon.wire.Wire", lambda sock, five: sock)
     peer = Peer()
     yield peer
     peer.close()
@@ -96,23 +110,32 @@ def test_messages_are_acknowledged_when_told_so(peer: Peer, request: pytest.Fixt
     peer.heard()
     peer.send(publish(b"a/1", b"x", 7) + publish(b"a/2", b"y") + publish(b"a/3", b"z", 8))
     assert [message.payload for message in peer.received] == [b"x", b"y", b"z"]
+    peer.link.traffic.acknowledge()
+    peer.turn()
     assert peer.heard() == b""
+    peer.link.traffic.handled()
     peer.link.traffic.acknowledge()
     peer.turn()
     assert peer.heard() == b"\x40\x02\x00\x07\x40\x02\x00\x08"
 
 
-def test_what_follows_from_a_message_leaves_before_its_acknowledgement(peer: Peer) -> None:
+def test_a_message_is_acknowledged_when_what_follows_from_it_is_confirmed(peer: Peer) -> None:
     """After a crash between the two, the message comes again; the other way round, an alert would be lost."""
     peer.connect(ACCEPTED, SUBSCRIBED)
     peer.heard()
     peer.send(publish(b"a/1", b"x", 7))
     assert peer.received
     peer.link.traffic.publish(Message("out/alert", b"!", retain=True, qos=1))
+    peer.link.traffic.handled()
     peer.link.traffic.acknowledge()
     peer.turn()
     said = peer.heard()
-    assert 0 <= said.index(b"out/alert") < said.index(b"\x40\x02\x00\x07")
+    after = said.index(b"out/alert") + len(b"out/alert")
+    assert b"\x40\x02\x00\x07" not in said
+    peer.send(b"\x40\x02" + said[after : after + 2])  # confirmed
+    peer.link.traffic.acknowledge()
+    peer.turn()
+    assert peer.heard() == b"\x40\x02\x00\x07"
 
 
 def test_an_acknowledgement_does_not_outlive_its_connection(peer: Peer) -> None:
@@ -123,9 +146,10 @@ def test_an_acknowledgement_does_not_outlive_its_connection(peer: Peer) -> None:
     assert peer.link.failure.startswith("lost after")
     peer.link.tend()
     assert peer.link._socket is None  # it does not try at once
-    peer.link._retry.at = 0.0
+    peer.link._calls.retry.at = 0.0
     peer.connect(ACCEPTED, SUBSCRIBED)
     peer.heard()
+    peer.link.traffic.handled()
     peer.link.traffic.acknowledge()
     peer.turn()
     assert peer.heard() == b""
@@ -201,6 +225,7 @@ def test_what_waits_for_the_broker_is_bounded(peer: Peer) -> None:
     for _ in range(QUEUE + 10):
         peer.link.traffic.publish(Message("own/a/alert", b"", qos=1))
     assert peer.link.traffic.unsent == 10
+    peer.link.traffic.handled()
     peer.link.traffic.acknowledge()
     peer.turn()
     assert b"\x40\x02\x00\x07" not in peer.heard()  # what came in is held back meanwhile
@@ -208,6 +233,7 @@ def test_what_waits_for_the_broker_is_bounded(peer: Peer) -> None:
 
 
 UNSUBSCRIBED = bytes([0xB0, 2, 0, 3])
+PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
 
 
 def test_the_clock_of_silence_runs_only_while_we_listen(peer: Peer) -> None:
@@ -222,7 +248,7 @@ def test_the_clock_of_silence_runs_only_while_we_listen(peer: Peer) -> None:
     peer._socket.close()
     peer.turn()
     stopped = hearing.seconds
-    peer.link._retry.at = 0.0
+    peer.link._calls.retry.at = 0.0
     time.sleep(0.05)
     peer.connect(ACCEPTED, SUBSCRIBED)
     assert hearing.seconds == stopped
@@ -238,10 +264,10 @@ def test_a_broker_that_says_nothing_is_asked(peer: Peer, monkeypatch: pytest.Mon
     before = peer.link.hearing.seconds
     peer.link.tend()
     asked = peer.heard()
-    assert asked[:1] == b"\xa2"  # UNSUBSCRIBE
-    assert asked.endswith(b"own/status")
+    wired = peer.link.traffic.wire is not None
+    assert asked == PINGREQ if wired else asked.startswith(b"\xa2") and asked.endswith(b"own/status")
     assert peer.link.hearing.seconds == before
-    peer.send(UNSUBSCRIBED)
+    peer.send(PINGRESP if wired else UNSUBSCRIBED)
     assert peer.link.hearing.seconds > before
     assert peer.link.connected
 
@@ -262,20 +288,24 @@ def test_what_is_kept_is_bounded_in_bytes(peer: Peer) -> None:
     peer.connect(ACCEPTED, SUBSCRIBED)
     for _ in range(HELD):
         peer.link.traffic.publish(Message("own/a/alert", b"", qos=1))
-    sent = 0
-    while not peer.received:
-        assert sent < KEPT
-        peer._socket.sendall(publish(b"a/1", bytes(60_000)) * 4)
-        peer.turn(0.02)
+    for k in range(KEPT // 60_000 + 20):
+        peer._socket.sendall(publish(b"a/%d" % k, bytes(60_000)))
+        peer.turn(0.005)
         peer.heard()
-        sent += 240_000
-    assert sent > 0.9 * KEPT
-    assert len(peer.link.traffic.inbox) < 4  # what came since
+    peer.turn()
+    traffic = peer.link.traffic
+    assert peer.received == []
+    assert 0.9 * KEPT < 60_000 * len(traffic.inbox) < 1.1 * KEPT
+    assert traffic.inbox.overflow > 0
+    assert traffic.received == len(traffic.inbox) + traffic.inbox.overflow == k + 1
+    assert [message.topic for message in traffic.inbox.take(1)] == [
+        f"a/{traffic.inbox.overflow}"
+    ]  # the oldest gave way
 
 
 def test_nothing_spins_after_a_signal(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not confirm our last messages is waited for, and not in circles."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     monkeypatch.setattr("edge_lstm.daemon.service.GOODBYE_S", 1.0)
     peer.connect(ACCEPTED, SUBSCRIBED)
     peer.link.traffic.publish(Message("own/a/alert", b"", qos=1))
@@ -290,7 +320,8 @@ def test_nothing_spins_after_a_signal(peer: Peer, monkeypatch: pytest.MonkeyPatc
 
     threading.Thread(target=stop).start()
     try:
-        Service(Pipeline([]), peer.link, "own").run()
+        prepared, signals = Prepared(Config(), peer.broker, [], None), Signals(peer.link.poller)
+        Service(prepared, None, peer.link, signals, lambda: pytest.fail("not asked")).run()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

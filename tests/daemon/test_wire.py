@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_lstm.daemon.packets import frame, read_publish, write_puback, write_publish
 from edge_lstm.daemon.wire import CHUNK, LARGEST, Wire, WiredClient
+from edge_lstm.stages.decode import MAX_PAYLOAD_BYTES
 
 PINGRESP = b"\xd0\x00"
 PUBACK = b"\x40\x02\x00\x07"
@@ -69,6 +70,7 @@ def test_paho_still_opens_its_socket_here() -> None:
     assert "_create_socket" in Client.reconnect.__code__.co_names
 
 
+@settings(deadline=None)
 @given(st.lists(packets, max_size=8), st.integers(1, 40))
 def test_any_cut_gives_the_same(sent: list[bytes], size: int) -> None:
     theirs, ours = socket.socketpair()
@@ -112,22 +114,37 @@ def test_reading_may_stop_and_go_on(ends: tuple[socket.socket, Wire]) -> None:
     assert drain(wire)[0] == [(b"b", b"2", 0)]
 
 
-def test_a_packet_too_long_to_be_ours_is_paho_s(ends: tuple[socket.socket, Wire]) -> None:
+@pytest.mark.parametrize("mid", [0, 7])
+def test_a_packet_that_no_decoder_takes_is_passed_over(ends: tuple[socket.socket, Wire], mid: int) -> None:
+    """It is counted and acknowledged like one that is merely too long, or the broker would send it again for ever."""
     theirs, wire = ends
     theirs.setblocking(False)
-    long = publish(b"a", bytes(LARGEST))
-    left = memoryview(long + publish(b"b", b"2"))
-    mine, foreign = [], b""
-    while not mine:
+    left = memoryview(publish(b"a", bytes(20 * LARGEST), mid) + publish(b"b", b"2"))
+    found = []
+    while len(found) < 2:
         with suppress(BlockingIOError):
             left = left[theirs.send(left) :]
         wire.fill()
-        mine += list(wire.publishes())
+        found += list(wire.publishes())
+        assert len(wire._data) < LARGEST + CHUNK
+    assert [(packet.topic, packet.mid) for packet in found] == [(b"a", mid), (b"b", 0)]
+    assert len(found[0].payload) > MAX_PAYLOAD_BYTES
+    assert found[1].payload == b"2"
+
+
+@pytest.mark.parametrize("kind", [b"\x90", b"\x20", b"\x34", b"\x30"])
+def test_any_other_long_packet_ends_the_connection(ends: tuple[socket.socket, Wire], kind: bytes) -> None:
+    """A quarter of a gigabyte is announced; none of it is kept."""
+    theirs, wire = ends
+    theirs.setblocking(False)
+    left = memoryview(kind + b"\xff\xff\xff\x7f" + bytes(2 * LARGEST))  # the last kind has no topic
+    while not wire.failed:
         with suppress(BlockingIOError):
-            while wire.foreign:
-                foreign += wire.recv(CHUNK)
-    assert foreign == long
-    assert [packet.payload for packet in mine] == [b"2"]
+            left = left[theirs.send(left) :]
+        wire.fill()
+        assert list(wire.publishes()) == []
+    assert str(wire.error) == "it sent a packet of 268,435,460 bytes"
+    assert wire.recv(1) == b""
 
 
 @pytest.mark.parametrize(
@@ -186,12 +203,13 @@ def test_what_is_written_reads_back(five: bool, size: int) -> None:
     assert found is not None
     assert found.end == len(packet)
     content = read_publish(packet, 0, *found, five)
-    assert content == (topic.encode(), payload, 0, True)
+    assert content == (topic.encode(), payload, 0, True, False)
 
 
 def test_properties_are_passed_over() -> None:
     packet = publish(b"a", b"1", 9, False, b"\x02\x00\x00\x00\x05")
-    assert read_publish(packet, 0, 2, len(packet), True) == (b"a", b"1", 9, False)
+    assert read_publish(packet, 0, 2, len(packet), True) == (b"a", b"1", 9, False, False)
+    assert read_publish(bytes([packet[0] | 8]) + packet[1:], 0, 2, len(packet), True) == (b"a", b"1", 9, False, True)
     short = packet[:7] + b"\x7f" + packet[8:]  # properties longer than the packet
     assert read_publish(short, 0, 2, len(short), True) is None
 

@@ -1,12 +1,11 @@
 """``edge-lstm run``: the daemon."""
 
 import argparse
-import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_lstm import __version__
 from edge_lstm.daemon.commands.options import add_broker, broker_table
 from edge_lstm.errors import ConfigError
 
@@ -22,8 +21,9 @@ examples:
   edge-lstm run --broker mqtt://localhost --topic 'plant/{stream}/data' --weights pump.safetensors
 
 Publishes PREFIX/STREAM/score, PREFIX/STREAM/alert (retained), and about itself PREFIX/status, PREFIX/info (both
-retained) and PREFIX/stats. Ends with 0 on SIGTERM or SIGINT.
+retained) and PREFIX/stats. Ends with 0 on SIGTERM or SIGINT; reads FILE again on SIGHUP.
 """
+IN_USE = 3  # exit code: another process works with the state folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,27 +37,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", help="alerts that chance may raise per stream (1/week)")
     parser.add_argument("--prefix", help="first levels of the topics to publish under (edge-lstm)")
     parser.add_argument("--publish", choices=("every", "changes", "alerts"), help="which scores (every)")
+    parser.add_argument("--state", metavar="FOLDER", help="keep the streams' state here, over restarts")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     _check_usage(args)
-    from edge_lstm.daemon import check, logs
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload: its default is the end
+    from edge_lstm.daemon import check, death, logs
+    from edge_lstm.daemon.folder import InUseError
+    from edge_lstm.daemon.start import serve
 
-    prepared = check.prepare_file(args.config) if args.config else check.prepare_options(_tables(args))
+    def read() -> "Prepared":
+        return check.prepare_file(args.config) if args.config else check.prepare_options(_tables(args))
+
+    death.of_any_thread()
+    prepared = read()
     logs.start("debug" if args.verbose else prepared.config.log.level)
     try:
-        _serve(prepared)
-    except Exception:
-        logging.getLogger("edge_lstm").exception("a fault of ours; please report it")
-        return 70
+        serve(prepared, read)
+    except InUseError as error:
+        sys.stderr.write(f"edge-lstm: {error}\n")
+        return IN_USE
+    except ConfigError:
+        raise
+    except Exception as error:
+        death.tell(error, "the loop")
+        return death.INTERNAL
     return 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other."""
-    own = ("broker", "weights", "format", "budget", "prefix", "publish", "password_file", "ca_file", "topic")
+    own = ("broker", "weights", "format", "budget", "prefix", "publish", "password_file", "ca_file", "topic", "state")
     given = [name for name in own if getattr(args, name)]
     if args.config and given:
         raise ConfigError(f"--{given[0].replace('_', '-')} and -c exclude each other; put it into {args.config}")
@@ -72,38 +85,5 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
     sources = [{"topic": topic} | given("weights", "format", "budget") for topic in args.topic]
-    return {"mqtt": broker_table(args), "output": given("prefix", "publish"), "source": sources}
-
-
-def _serve(prepared: "Prepared") -> None:
-    import msgspec
-
-    from edge_lstm.daemon.mqtt import Link
-    from edge_lstm.daemon.service import Service
-    from edge_lstm.messages import Message
-    from edge_lstm.pipeline import Pipeline
-
-    prefix = prepared.config.output.prefix
-    filters = [route.decoder.pattern.filter for route in prepared.routes]
-    info = Message(f"{prefix}/info", msgspec.json.encode(_info(prepared)), retain=True)
-    link = Link(prepared.broker, filters, f"{prefix}/status", [info])
-    Service(Pipeline(prepared.routes), link, prefix).run()
-
-
-def _info(prepared: "Prepared") -> dict[str, Any]:
-    """Return what the daemon says about itself."""
-    sources = [
-        {
-            "topic": route.decoder.source.topic,
-            "format": route.decoder.source.format,
-            "model": route.reporter.model,
-            "judge": route.lane.bundle.metadata.judge,
-            "channels": route.lane.bundle.metadata.channel_names,
-            "budget_s": route.lane.settings.budget_s,
-            "publish": route.outputs.publish,
-            "device": route.lane.engine.device,
-        }
-        for route in prepared.routes
-    ]
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {"version": __version__, "python": python, "sources": sources}
+    state = {"folder": args.state} if args.state else {}
+    return {"mqtt": broker_table(args), "output": given("prefix", "publish"), "state": state, "source": sources}
