@@ -1,5 +1,6 @@
-"""Every package is in the wheel; a new folder is easily forgotten in the list."""
+"""Every package is in the wheel, and every dependency in the lock; either is easily forgotten."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+LOCK = (ROOT / "requirements.lock").read_text()
+EXTRAS = ("convert", "demo", "plot", "test", "dev")  # that scripts/lock names
 
 
 def test_every_package_is_listed() -> None:
@@ -26,6 +31,30 @@ def test_every_folder_of_modules_is_a_package() -> None:
     for package in ("edge_lstm", "firmware_sim"):
         for path in (ROOT / package).rglob("*.py"):
             assert (path.parent / "__init__.py").is_file(), path
+
+
+def test_every_line_of_the_lock_names_one_version_and_its_hashes() -> None:
+    entries = re.sub(r"^ *#.*\n", "", LOCK, flags=re.MULTILINE).replace("\\\n", "").splitlines()
+    entry = r"[a-z0-9-]+==[0-9][0-9a-z.]* (; [^-]+)?( +--hash=sha256:[0-9a-f]{64})+"
+    assert len(entries) > 50
+    assert not [line[:80] for line in entries if not re.fullmatch(entry, line)]
+
+
+def test_the_lock_has_all_that_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
+    locked: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE):
+        locked.setdefault(name, []).append(version)
+    for requirement in map(Requirement, asked):
+        versions = locked.get(canonicalize_name(requirement.name), [])
+        assert versions, requirement
+        assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_nothing_but_the_lock_is_installed_by_scripts_venv() -> None:
+    lines = [line for line in (ROOT / "scripts" / "venv").read_text().splitlines() if "pip install" in line]
+    assert ["--require-hashes" in line or "--no-deps --no-build-isolation" in line for line in lines] == [True, True]
 
 
 @pytest.mark.slow
