@@ -151,4 +151,4 @@ def test_a_folder_that_vanishes(
     account = ledger.close_books(process)
     figures |= ledger.figures(account)
     assert account.lost == []
-    assert "going on with" in process.log()
+    assert "going on where the last run was" in process.log()

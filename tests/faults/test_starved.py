@@ -83,7 +83,7 @@ def test_a_daemon_that_is_killed_for_its_memory(
     account = ledger.close_books(process)
     figures |= ledger.figures(account) | {"resumed_s": resumed}
     assert account.lost == []
-    assert "going on with 20 streams" in process.log()
+    assert "streams: 20" in process.log()
     assert resumed <= 10.0
 
 
