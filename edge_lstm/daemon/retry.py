@@ -10,7 +10,7 @@ _JITTER = 0.5
 _LONGEST_MEAN_S = LONGEST_RETRY_S / (1.0 + _JITTER)
 
 YOUNG_S = 10.0  # a connection that ended before was cut off
-YOUNG_ENDS, WITHIN_S = 5, 60.0  # so many of them in so short a time have a reason
+YOUNG_ENDS, WITHIN_S = 4, 60.0  # so many of them in so short a time have a reason
 RIVAL_S = 30.0
 
 

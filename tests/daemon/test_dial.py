@@ -220,7 +220,7 @@ def test_a_rival_is_suspected_once_connections_end_young_again_and_again() -> No
     assert [rivalry.ended(k, YOUNG_S - 1.0) for k in range(YOUNG_ENDS)] == [False] * (YOUNG_ENDS - 1) + [True]
     assert not rivalry.ended(YOUNG_ENDS, 0.0)  # it starts over
     rivalry = Rivalry()
-    assert not any(rivalry.ended(20.0 * k, 0.0) for k in range(20))  # too few in a minute
+    assert not any(rivalry.ended(21.0 * k, 0.0) for k in range(20))  # too few in a minute
     assert not any(rivalry.ended(k, YOUNG_S) for k in range(20))
 
 

@@ -1,11 +1,14 @@
 """What has arrived is bounded, by number and by bytes; what gives way is counted, and only what nobody else has."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_lstm.daemon.inbox import BATCH, KEPT, MESSAGE, Inbox
+from edge_lstm.daemon.traffic import HELD, QUEUE
 from edge_lstm.messages import Message
-from edge_lstm.stages.decode import MAX_PAYLOAD_BYTES
+from edge_lstm.stages.decode import MAX_PAYLOAD_BYTES, Decoder, Source
+from edge_lstm.stages.formats.source import MAX_SAMPLES
 
 
 def message(qos: int, payload: bytes = b"1") -> Message:
@@ -132,3 +135,15 @@ def test_no_batch_has_messages_from_both_sides_of_a_gap() -> None:
 def test_one_message_is_a_batch_however_large() -> None:
     inbox = filled(3, qos=1, size=60_000)
     assert [len(inbox.take(8)) for _ in range(4)] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("samples", [200, MAX_SAMPLES])
+def test_what_follows_from_a_batch_has_room_in_the_queue(samples: int) -> None:
+    """However tightly samples are packed; what has no room is a score that is lost."""
+    payload = b'{"t":1,"v":[' + b",".join([b"1"] * samples) + b"]}"
+    decoder = Decoder(Source("plant/+", channels={"v": "v"}, time="t", period_s=1.0))
+    inbox = Inbox()
+    for number in range(1000):
+        inbox.put(Message(f"plant/{number}", payload, 0.0, False, 1))
+    scores = sum(len(decoder.decode(message)) for message in inbox.take(HELD))
+    assert samples < scores <= QUEUE - HELD

@@ -212,7 +212,7 @@ def test_overload(
     overload.pour(600.0 if full else 15.0)
     behind = overload.behind
     figures |= {"behind": behind, "longest_watchdog_pause_s": notify.longest_silence_s()}
-    overload.drain(1800.0 if full else 120.0)
+    overload.drain(5400.0 if full else 120.0)
     assert overload.process.end() == 0, overload.process.log()
     wait_for(lambda: overload.tally.status == b"offline", "the goodbye")
     figures |= overload.figures()
