@@ -15,7 +15,7 @@ from edge_lstm.bundle import Bundle, read
 from edge_lstm.core.engine import Device
 from edge_lstm.daemon import toml
 from edge_lstm.daemon.broker import Broker, open_broker
-from edge_lstm.daemon.config import Config, Output, SourceOptions
+from edge_lstm.daemon.config import Config, Log, Output, SourceOptions
 from edge_lstm.daemon.folder import refuse_shared
 from edge_lstm.daemon.toml import Place, Problems
 from edge_lstm.daemon.traffic import HELD
@@ -46,6 +46,10 @@ class Prepared(NamedTuple):
     def filters(self) -> list[str]:
         """What to subscribe to."""
         return [route.decoder.pattern.filter for route in self.routes]
+
+    def verbose(self) -> "Prepared":
+        """Return the same, logging everything."""
+        return self._replace(config=msgspec.structs.replace(self.config, log=Log(level="debug")))
 
 
 class InvalidConfigError(ConfigError):

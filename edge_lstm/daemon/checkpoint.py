@@ -2,7 +2,7 @@
 
 A snapshot is taken between two batches. It rests until the broker confirmed all that we published up to then, because
 a message that is in the state is not scored again when it is sent again: its score must have got out. Then a thread of
-its own brings it to the disk; the loop never waits for a disk.
+its own brings it to the disk, so that the loop waits for none; only to note that the state is no longer whole it does.
 """
 
 import threading

@@ -38,7 +38,12 @@ def start(level: str) -> None:
     stop()
     root = logging.getLogger("edge_lstm")
     root.handlers[:] = [_handler()]
-    root.setLevel(level.upper())
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log at this level and above from now on."""
+    logging.getLogger("edge_lstm").setLevel(level.upper())
 
 
 def stop() -> None:

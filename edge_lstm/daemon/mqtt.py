@@ -71,7 +71,6 @@ class Link(Session):
         self._opened = self._since = 0.0  # when we were connected, and accepted
         self._over = True  # whatever paho still says of the connection
         self._verdict = ""  # why the connection has to end, or did
-        # Without a limit all that we publish is on its way before we acknowledge what it follows from.
         self._five = broker.mqtt.protocol == "5"
         inflight = INFLIGHT_5 if self._five else 0
         self._client = new_client(broker, status_topic, inflight, QUEUE)

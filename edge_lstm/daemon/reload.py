@@ -79,7 +79,5 @@ def take_over(old: Pipeline, prepared: Prepared) -> tuple[Pipeline, list[Message
     new = Pipeline(prepared.routes)
     for problem in new.succeed(old):
         log.warning("%s; its streams start anew", problem)
-    kept = {route.identity for route in new.routes}
-    return new, [
-        end for route in old.routes if route.identity not in kept for end in route.in_progress("end", time.time())
-    ]
+    going_on = {message.topic for message in new.resume(0.0)}
+    return new, [end for end in old.close(time.time()) if end.topic not in going_on]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edge_lstm.daemon import stats
+from edge_lstm.daemon import logs, stats
 from edge_lstm.daemon.check import Prepared
 from edge_lstm.daemon.folder import StateFolder
 from edge_lstm.daemon.leftovers import Leftovers
@@ -189,6 +189,7 @@ class Service:
             self._pipeline, ends = take_over(self._pipeline, prepared)
             self._publish(ends)
             self._prepared = prepared
+            logs.set_level(prepared.config.log.level)
             self._link.watch(prepared.filters, [stats.info(prepared)])
             _tidy()
 

@@ -87,12 +87,11 @@ class Session:
 
     def _change(self, client: Client, filters: list[str]) -> None:
         """Subscribe to other filters, now or with the next connection."""
-        stale = [topic for topic in self._subscriptions.filters if topic not in filters]
-        self._subscriptions.filters = filters
         if self.connected:
-            self._subscriptions.start(client, stale)
-        else:
-            self.stale_filters += stale
+            self._subscriptions.change(client, filters)
+            return
+        self.stale_filters += [topic for topic in self._subscriptions.filters if topic not in filters]
+        self._subscriptions.filters = filters
 
     def _on_subscribe(
         self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None

@@ -41,34 +41,46 @@ class Subscriptions:
         """
         self._asked.clear()
         self.refused = []
-        if gone := [topic for topic in stale if topic and topic not in self.filters]:
-            client.unsubscribe(gone)
-        self.ask(client)
+        self._give_up(client, [topic for topic in stale if topic and topic not in self.filters])
+        self._ask(client, self.filters)
 
-    def ask(self, client: Client) -> None:
-        """Ask for everything, also for what we have: a broker takes that as the same subscription."""
+    def change(self, client: Client, filters: list[str]) -> None:
+        """Ask for what is new, on a connection that stands; of the rest the broker would send its retained again."""
+        old, self.filters = self.filters, filters
+        self.refused = [topic for topic in self.refused if topic in filters]
+        self._give_up(client, [topic for topic in old if topic not in filters])
+        self._ask(client, [topic for topic in filters if topic not in old])
+
+    def _give_up(self, client: Client, gone: list[str]) -> None:
+        if gone:
+            client.unsubscribe(gone)
+
+    def _ask(self, client: Client, wanted: list[str]) -> None:
+        if not wanted:
+            return
         self._asked_at = time.monotonic()
         self._again_at = self._asked_at + AGAIN_S
-        if not self.filters:
-            return
-        _, mid = client.subscribe([(topic, self._qos) for topic in self.filters])
+        _, mid = client.subscribe([(topic, self._qos) for topic in wanted])
         if mid is not None:
-            self._asked[mid] = self.filters
+            self._asked[mid] = wanted
 
     def remind(self, client: Client, now: float) -> None:
-        """Ask again if it is time."""
+        """Ask again for what was refused or not answered, if it is time."""
         if now >= self._again_at:
-            self.ask(client)
+            unanswered = {topic for asked in self._asked.values() for topic in asked}
+            self._asked.clear()
+            self._ask(client, [topic for topic in self.filters if topic in self.refused or topic in unanswered])
 
     def answered(self, mid: int, reasons: list[ReasonCode]) -> bool:
-        """Take the broker's answer; return whether it is one to what we have asked for last."""
-        asked = self._asked.pop(mid, self.filters)
-        if len(asked) != len(reasons) or asked is not self.filters:
+        """Take the broker's answer; return whether it is one to what we have asked."""
+        asked = self._asked.pop(mid, [])
+        if not asked or len(asked) != len(reasons):
             return False
-        self._asked.clear()
-        answers = list(zip(asked, reasons, strict=True))
-        self.refused = [topic for topic, reason in answers if reason.is_failure]
-        self._again_at = time.monotonic() + AGAIN_S if self.refused else float("inf")
+        answers = [answer for answer in zip(asked, reasons, strict=True) if answer[0] in self.filters]
+        refused = [topic for topic, reason in answers if reason.is_failure]
+        self.refused = [topic for topic in self.refused if topic not in asked] + refused
+        if not self._asked:
+            self._again_at = time.monotonic() + AGAIN_S if self.refused else float("inf")
         for topic, reason in answers:
             if reason.is_failure:
                 log.error("the broker refuses the subscription to %s: %s; asking again in a minute", topic, reason)

@@ -118,12 +118,14 @@ def test_other_filters_on_a_connection_that_stands(make: Any) -> None:
     peer.heard()
     peer.link.watch(["b/#"], [])
     peer.turn(0.05)
+    peer.turn(0.05)
     said = peer.heard()
     assert b"\x00\x03a/#" in said  # no more
     assert b"\x00\x03b/#\x01" in said
     lose(peer)
     peer.link.watch(["c/#"], [])
     connect(peer, SESSION, SUBSCRIBED)
+    peer.turn(0.05)
     said = peer.heard()
     assert b"\x00\x03b/#" in said
     assert b"\x00\x03c/#\x01" in said
@@ -162,7 +164,7 @@ def test_a_refused_subscription_is_asked_for_again(
     assert not peer.link.hearing.on  # silence would be no news
     peer.heard()
     wait_for(lambda: turn(peer.link) or b"\x00\x03a/#\x01" in peer.heard(), "a second request")
-    peer.send(SUBSCRIBED)
+    peer.send(bytes([0x90, 3, 0, 2, 0]))
     assert peer.link.problems == []
     assert peer.link.hearing.on
 
@@ -183,6 +185,7 @@ def test_a_refused_message_is_counted(make: Any) -> None:
     connect(peer, connack5(), SUBSCRIBED_5)
     peer.heard()
     peer.link.traffic.publish(Message("own/a/alert", b"!", qos=1))
+    peer.turn(0.05)
     peer.turn(0.05)
     said = peer.heard()
     at = said.index(b"own/a/alert") + len(b"own/a/alert")
@@ -207,6 +210,7 @@ def test_no_more_messages_are_under_way_than_the_broker_takes(make: Any, receive
     assert messages_in(peer.heard()) == receive_maximum
     lose(peer)
     connect(peer, limit, SUBSCRIBED_5)  # paho by itself would send all twenty now
+    peer.turn(0.05)
     said = peer.heard()
     assert messages_in(said) == receive_maximum
     for _ in range(20):
@@ -252,3 +256,21 @@ def test_a_session_that_was_taken_over_is_told_as_such(make: Any) -> None:
     assert "session taken over: another client came with our client_id" in peer.link.failure
     assert not peer.link.connected
     assert peer.link._calls.retry.at - time.monotonic() <= LONGEST_RETRY_S
+
+
+def test_a_filter_that_stays_is_not_asked_for_again(make: Any) -> None:
+    """What is new is asked for, what is not wanted given up; the rest a broker would send again from its retained."""
+    peer = make()
+    connect(peer, ACCEPTED, SUBSCRIBED)
+    peer.heard()
+    peer.link.watch(["a/#"], [])
+    peer.turn(0.05)
+    assert peer.heard() == b""
+    peer.link.watch(["b/#", "a/#"], [])
+    peer.turn(0.05)
+    said = peer.heard()
+    assert b"\x00\x03b/#\x01" in said
+    assert b"a/#" not in said
+    peer.link.watch(["b/#"], [])
+    peer.turn(0.05)
+    assert b"\x00\x03a/#" in peer.heard()

@@ -59,7 +59,7 @@ class Reloaded:
     """
 
     def __init__(self, start: Start, url: str, weights: Path, file: Path) -> None:
-        self._url, self._weights, self._file = url, weights, file
+        self._url, self._weights, self.file = url, weights, file
         self._start = start
 
     def begin(self, *sources: str) -> Process:
@@ -73,7 +73,7 @@ class Reloaded:
 
     def reload(self, text: str, answer: str = READ) -> str:
         """Write the configuration and have it read again; return what was logged of it."""
-        self._file.write_text(text, encoding="utf-8")
+        self.file.write_text(text, encoding="utf-8")
         before = self.process.log()
         self.process.process.send_signal(signal.SIGHUP)
         wait_for(lambda: self.process.alive() and answer in self.process.log()[len(before) :], answer, 30.0)
@@ -161,6 +161,39 @@ def test_sources_come_and_go_and_the_others_do_not_notice(
     ledger.close_books(process)
     assert len(said(listener, "old/x", "score")) == before
     assert unlike_undisturbed(ledger, bundle) == 0
+
+
+def test_streams_that_there_is_no_more_room_for_end_their_alerts(
+    ledger: Ledger, reloaded: Reloaded, listener: Listener, weights: Path
+) -> None:
+    source = other_source("other/+", weights)
+    process = reloaded.begin(source)
+    ledger.wait_online(process)
+    for stream in ("other/x", "other/y"):
+        say(listener, stream, range(30))
+        say(listener, stream, range(30, 33), value=1000.0)
+        wait_for(lambda stream=stream: said(listener, stream, "alert"), "an alert")
+    reloaded.reload(reloaded.text(f"{source}max_streams = 1\n"))
+    wait_for(lambda: len(said(listener, "other/y", "alert")) == 2, "the end of an alert that nobody watches")
+    assert [alert["phase"] for alert in said(listener, "other/y", "alert")] == ["start", "end"]
+    assert [alert["phase"] for alert in said(listener, "other/x", "alert")] == ["start"]
+    ledger.close_books(process)
+
+
+def test_another_level_of_the_log(ledger: Ledger, reloaded: Reloaded) -> None:
+    process = reloaded.begin()
+    ledger.wait_online(process)
+    reloaded.reload(f"{reloaded.text()}[log]\nlevel = 'error'\n")
+    before = process.log()
+    reloaded.file.write_text("rubbish", encoding="utf-8")
+    process.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: KEPT in process.log(), "an error")
+    reloaded.file.write_text(reloaded.text(), encoding="utf-8")
+    told = told_of_itself(ledger)
+    process.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: told_of_itself(ledger) > told, "the reload")
+    assert READ not in process.log()[len(before) :]
+    ledger.close_books(process)
 
 
 def test_another_bundle_begins_anew_and_the_others_do_not_notice(

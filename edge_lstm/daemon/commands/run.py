@@ -50,11 +50,12 @@ def main(args: argparse.Namespace) -> int:
     from edge_lstm.daemon.start import serve
 
     def read() -> "Prepared":
-        return check.prepare_file(args.config) if args.config else check.prepare_options(_tables(args))
+        prepared = check.prepare_file(args.config) if args.config else check.prepare_options(_tables(args))
+        return prepared.verbose() if args.verbose else prepared
 
     death.of_any_thread()
     prepared = read()
-    logs.start("debug" if args.verbose else prepared.config.log.level)
+    logs.start(prepared.config.log.level)
     try:
         serve(prepared, read)
     except InUseError as error:
