@@ -27,8 +27,7 @@ pytestmark = pytest.mark.faults
 KILLED = -9
 LITTLE_MIB = 48  # pages of files that others use as well are not counted, else 96 would do
 HOG = """
-import sys, time
-open("/proc/self/oom_score_adj", "w").write("-1000")  # somebody else is to be killed
+import time
 kept = []
 while True:
     kept.append(b"x" * 2**20)
@@ -76,6 +75,7 @@ def test_a_daemon_that_is_killed_for_its_memory(
     with ledger.feeding(rounds_per_s=10):
         wait_for(lambda: look(folder).state is not None, "a checkpoint")
         ledger.resumed(process, time.monotonic())
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")  # nobody else is to be killed
         with running(HOG, *group.prefix):
             assert process.process.wait(60.0) == KILLED
         process = start(broker.url, sections(folder), prefix=group.prefix)
