@@ -82,8 +82,8 @@ class Traffic:
     def receive(self) -> list[Message]:
         """Return what has arrived, up to a batch of it; nothing while too much of ours waits for the broker.
 
-        A broker may send far more than it was acknowledged (Mosquitto 2.0.11 does), and its confirmations come on the
-        same socket, so we go on reading while we wait for them, and keep.
+        A broker may send far more than it was acknowledged (Mosquitto before 2.0.13 does), and its confirmations come
+        on the same socket, so we go on reading while we wait for them, and keep.
         """
         if self.blocked:
             return []
