@@ -73,9 +73,10 @@ class Subscriptions:
 
     def answered(self, mid: int, reasons: list[ReasonCode]) -> bool:
         """Take the broker's answer; return whether it is one to what we have asked."""
-        asked = self._asked.pop(mid, [])
+        asked = self._asked.get(mid, [])
         if not asked or len(asked) != len(reasons):
             return False
+        del self._asked[mid]
         answers = [answer for answer in zip(asked, reasons, strict=True) if answer[0] in self.filters]
         refused = [topic for topic, reason in answers if reason.is_failure]
         self.refused = [topic for topic in self.refused if topic not in asked] + refused

@@ -174,8 +174,10 @@ def test_a_subscription_without_an_answer_is_a_problem(make: Any, monkeypatch: p
     peer = make()
     connect(peer, ACCEPTED)
     wait_for(lambda: peer.link.problems == ["subscription unanswered"], "the problem")
-    peer.send(b"\x90\x04\x00\x09\x00\x00")  # an answer to two filters, which we never asked for
-    assert not peer.link.hearing.on
+    for number in (b"\x09", b"\x01"):
+        peer.send(b"\x90\x04\x00" + number + b"\x00\x00")  # an answer to two filters, which we never asked for
+        assert not peer.link.hearing.on
+        assert peer.link.problems == ["subscription unanswered"]
     peer.send(SUBSCRIBED)
     assert peer.link.problems == []
 
