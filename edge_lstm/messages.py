@@ -7,6 +7,11 @@ from msgspec import Struct
 Quality = Literal["ok", "warming_up", "recovering", "suspect"]
 Phase = Literal["start", "end"]
 
+# What no topic should hold (MQTT 3.1.1, 1.5.3), for a regular expression: control characters, halves of characters, and
+# code points that are none. Mosquitto cuts off whoever sends one of the last.
+_NONCHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+NO_TEXT = f"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}"
+
 
 class Message(Struct, frozen=True, gc=False):
     """One MQTT message, in or out.

@@ -11,7 +11,6 @@ Rules:
 import socket
 import ssl
 import threading
-import time
 from typing import NamedTuple
 
 from edge_lstm.daemon.broker import Broker
@@ -30,14 +29,9 @@ class Line(NamedTuple):
 
 
 class Dial:
-    """An attempt that is under way.
-
-    Attributes:
-        began: when, on a steady clock.
-    """
+    """An attempt that is under way."""
 
     def __init__(self, broker: Broker) -> None:
-        self.began = time.monotonic()
         self._outcome: Line | str = "the attempt failed; see the error before"
         self._given_up = False
         self._lock = threading.Lock()

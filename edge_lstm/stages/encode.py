@@ -7,14 +7,13 @@ import re
 
 import msgspec
 
-from edge_lstm.messages import Alert, Score
+from edge_lstm.messages import NO_TEXT, Alert, Score
 
 _encode = msgspec.json.Encoder().encode
 # What a topic to publish to can't carry (MQTT 3.1.1, 1.5.3 and 3.3.2.1), or a log should not; and the sign that stands
 # for it. A broker may cut us off for any of them.
-_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
 _RESERVED = re.compile("[%+#]")
-_UNPUBLISHABLE = re.compile(f"[%+#\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]")
+_UNPUBLISHABLE = re.compile(f"[%+#{NO_TEXT}]")
 
 
 def encode_score(score: Score) -> bytes:

@@ -10,13 +10,11 @@ Rules, from MQTT 3.1.1 section 4.7:
 import re
 
 from edge_lstm.errors import ConfigError
+from edge_lstm.messages import NO_TEXT
 
 _NAMED = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_CONTROL = "\x00-\x1f\x7f-\x9f\ud800-\udfff"
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-# Code points that are no characters (MQTT 3.1.1, 1.5.3): Mosquitto cuts off whoever has one in a topic.
-_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
-_UNSAFE = re.compile(f"[{_CONTROL}{_BIDIRECTIONAL}{_NONCHARACTERS}]")
+_UNSAFE = re.compile(f"[{NO_TEXT}{_BIDIRECTIONAL}]")
 MAX_TOPIC_BYTES = 512
 REMEMBERED = 4096  # topics of which somebody may remember something,
 SHORT = 128  # and the characters of one; so what foreign topics make us keep stays small

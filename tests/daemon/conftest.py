@@ -15,9 +15,6 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_lstm.bundle import Bundle, write
-from tests.bundles import random_bundle
-
 ROOT = Path(__file__).parents[2]
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 WAIT_S = 10.0
@@ -136,18 +133,6 @@ class Daemon:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-
-
-@pytest.fixture(scope="session")
-def bundle() -> Bundle:
-    return random_bundle(warm_up=5)
-
-
-@pytest.fixture(scope="session")
-def weights(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    write(bundle, path)
-    return path
 
 
 @pytest.fixture

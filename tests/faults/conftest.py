@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_lstm.bundle import Bundle, write
-from tests.bundles import random_bundle
+from edge_lstm.bundle import Bundle
 from tests.daemon.conftest import MOSQUITTO
 from tests.faults.broker import StoringBroker
 from tests.faults.ledger import Ledger
@@ -62,18 +61,6 @@ def figures(request: pytest.FixtureRequest, full: bool) -> Iterator[Figures]:
     head = {"name": request.node.name, "full": full, "passed": passed, "seconds": round(time.monotonic() - began, 1)}
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(head | figures, default=lambda value: round(float(value), 3)) + "\n")
-
-
-@pytest.fixture(scope="session")
-def bundle() -> Bundle:
-    return random_bundle(warm_up=5)
-
-
-@pytest.fixture(scope="session")
-def weights(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    write(bundle, path)
-    return path
 
 
 @pytest.fixture

@@ -33,75 +33,52 @@ def cable(namespace: Namespace, make_broker: Callable[..., StoringBroker]) -> St
     return make_broker(addresses=(namespace.host,))
 
 
+@pytest.fixture
+def remote(cable: StoringBroker, namespace: Namespace, make_ledger: MakeLedger, start: Start) -> tuple[Ledger, Process]:
+    """A daemon in the namespace that is at work."""
+    ledger = make_ledger(cable.port)
+    process = start(f"mqtt://{namespace.host}:{cable.port}", prefix=namespace.prefix)
+    ledger.wait_online(process)
+    ledger.send(10)
+    return ledger, process
+
+
 def partition(
-    namespace: Namespace, chains: tuple[Chain, ...], seconds: float, process: Process, ledger: Ledger
-) -> float:
-    """Drop packets for a while; return how long it then took to be scoring again."""
+    namespace: Namespace, chains: tuple[Chain, ...], seconds: float, remote: tuple[Ledger, Process], figures: Figures
+) -> None:
+    """Drop packets for a while, and hold that nothing came of it."""
+    ledger, process = remote
     with ledger.feeding(rounds_per_s=5):
         namespace.drop(*chains)
         time.sleep(seconds)
         namespace.heal()
         resumed = ledger.resumed(process, time.monotonic(), 2 * RESUMED_S)
     ledger.wait_online(process)
-    return resumed
-
-
-@pytest.mark.sizes("seconds", quick=[5], full=[5, 30, 600])
-def test_a_partition(
-    cable: StoringBroker,
-    namespace: Namespace,
-    make_ledger: MakeLedger,
-    start: Start,
-    figures: Figures,
-    seconds: float,
-) -> None:
-    ledger = make_ledger(cable.port)
-    process = start(f"mqtt://{namespace.host}:{cable.port}", prefix=namespace.prefix)
-    ledger.wait_online(process)
-    ledger.send(10)
-    resumed = partition(namespace, ("INPUT", "OUTPUT"), seconds, process, ledger)
     account = ledger.close_books(process)
     figures |= ledger.figures(account) | {"resumed_s": resumed, "connects": ledger.stats()["connects"]}
     assert_nothing_happened(account)
     assert resumed <= RESUMED_S
+
+
+@pytest.mark.sizes("seconds", quick=[5], full=[5, 30, 600])
+def test_a_partition(namespace: Namespace, remote: tuple[Ledger, Process], figures: Figures, seconds: float) -> None:
+    partition(namespace, ("INPUT", "OUTPUT"), seconds, remote, figures)
 
 
 @pytest.mark.parametrize("chain", ["INPUT", "OUTPUT"])
 @pytest.mark.sizes("seconds", quick=[5], full=[30, 120])
 def test_a_network_that_is_deaf_in_one_direction(
-    cable: StoringBroker,
-    namespace: Namespace,
-    make_ledger: MakeLedger,
-    start: Start,
-    figures: Figures,
-    seconds: float,
-    chain: Chain,
+    namespace: Namespace, remote: tuple[Ledger, Process], figures: Figures, seconds: float, chain: Chain
 ) -> None:
-    ledger = make_ledger(cable.port)
-    process = start(f"mqtt://{namespace.host}:{cable.port}", prefix=namespace.prefix)
-    ledger.wait_online(process)
-    ledger.send(10)
-    resumed = partition(namespace, (chain,), seconds, process, ledger)
-    account = ledger.close_books(process)
-    figures |= ledger.figures(account) | {"resumed_s": resumed, "connects": ledger.stats()["connects"]}
-    assert_nothing_happened(account)
-    assert resumed <= RESUMED_S
+    partition(namespace, (chain,), seconds, remote, figures)
 
 
 @pytest.mark.sizes("seconds", quick=[15], full=[300])
 def test_a_link_too_slow_for_its_load(
-    cable: StoringBroker,
-    namespace: Namespace,
-    make_ledger: MakeLedger,
-    start: Start,
-    figures: Figures,
-    seconds: float,
+    namespace: Namespace, remote: tuple[Ledger, Process], figures: Figures, seconds: float
 ) -> None:
     """64 kbit/s, a quarter of what is offered; what does not fit waits at the broker, not in the daemon."""
-    ledger = make_ledger(cable.port)
-    process = start(f"mqtt://{namespace.host}:{cable.port}", prefix=namespace.prefix)
-    ledger.wait_online(process)
-    ledger.send(10)
+    ledger, process = remote
     ledger.settle()
     before = process.rss_mib()
     namespace.slow(kbit_s=64)
